@@ -1,0 +1,41 @@
+# make run  [DATASET=demo|bernett|b4ppi_yeast]   the notebooks in order, with figures and a table at the end
+# make test                                      all tests, the notebooks among them
+# make lab                                       JupyterLab on the notebooks
+# make lint / make bench                         style checks / the speed comparison
+
+PYTHON ?= python3
+DATASET ?= demo
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: run test lab lint bench clean
+.DELETE_ON_ERROR:
+
+run: $(READY)
+	$(BIN)/ppi run --dataset $(DATASET)
+
+test: $(READY)
+	$(BIN)/pytest
+	$(BIN)/pytest --nbmake --nbmake-kernel=python3 --nbmake-timeout=600 notebooks
+
+lab: $(READY)
+	$(BIN)/jupyter lab --notebook-dir=notebooks
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+bench: $(READY)
+	$(BIN)/python benchmarks/training.py
+
+# torch first and alone: a later requirement then keeps the build that is there.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet $$(grep '^torch==' constraints.txt)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[all]'
+	touch $@
+
+clean:
+	rm -rf .venv runs

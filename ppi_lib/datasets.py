@@ -1,0 +1,225 @@
+"""Datasets by name, and the user's own files, each as one `Dataset` that is ready to train on.
+
+`bernett` (Bernett, Blumenthal, List 2024, Brief Bioinform 25:bbae076, with the sequences that TUnA added)
+and `b4ppi_yeast` (Lannelongue, Inouye 2024, Bioinformatics, btae012) come once from pinned addresses, with
+known SHA-256. The variable PPI_DATA_HOME names the folder that holds a folder for each; what lies there is
+used without a network. `demo` is made by `demo.py`.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pooch
+
+from ppi_lib.demo import draw_pairs, plant_motifs
+from ppi_lib.errors import InputError
+from ppi_lib.proteins import (
+    Pairs,
+    PairSplits,
+    Proteins,
+    check_classes,
+    check_pairs,
+    overlap_notes,
+    read_pair_splits,
+    read_pairs,
+    read_proteins,
+    split_by_protein,
+)
+
+NAMES = ("demo", "bernett", "b4ppi_yeast")
+_GITHUB = "https://raw.githubusercontent.com/"
+_TUNA = _GITHUB + "Wang-lab-UCSD/TUnA/8cd8b079cae26ae6f431adaf9dcae591ba401d1a/data/processed/bernett/"
+_B4PPI = _GITHUB + "Llannelongue/B4PPI/47984eb496ddfff49814a6d784d02ff3c3d0fbff/data/"
+# SHA-256 of each file.
+_BERNETT_FILES = {
+    "Intra1_interaction.tsv": "e01f47d5ca70b5cbf67203aa4850aa69dbab92ee12909a29377e5a79c286711b",
+    "Intra0_interaction.tsv": "c8d397a649958aa0b628059d6a41a69cdedf51d946f10ed7dfd571bc7ea72062",
+    "Intra2_interaction.tsv": "4d100511798a9ce6511aff78da84a9689b8fbe0200793121d78223f97ef34eda",
+    "Intra1_dictionary.tsv": "fe69fe8f3cb7e168d2c9baf0b8ebf60adc5added68b533cc9b60c8aa5eaa2590",
+    "Intra0_dictionary.tsv": "b37a042e1fa61f9c0ca1d314a97c6a992be5ac37fb435ed70f008fa0bd4c115b",
+    "Intra2_dictionary.tsv": "d35116184215b8d9783e69eb0d7c0966ef889c4b58b256a4ea610cc98ef98d87",
+}
+_B4PPI_FILES = {
+    "benchmarkingGS_yeast_v1-0.csv": "a9c561d5bf0073ebec5b114c620e07b19e297bcc075a048a8853dded18281a5a",
+    "sequenceData_yeast_v1-0--1-0.csv": "8d6c16f5a3f82f8f069d0c01c5d5c4a4329d0261fea1ff68a2e7ef06dc8730bd",
+}
+_FILES = {"bernett": (_TUNA, _BERNETT_FILES), "b4ppi_yeast": (_B4PPI, _B4PPI_FILES)}
+_SPLIT_NAMES = {"train": "train", "training": "train", "test": "test", "testing": "test", "dev": "validation"}
+_SPLIT_NAMES |= dict.fromkeys(("validation", "valid", "val"), "validation")
+_HELD_OUT = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    name: str
+    proteins: Proteins
+    train: Pairs
+    validation: Pairs
+    test: Pairs
+    notes: tuple[str, ...]
+    """All that was changed, dropped or is worth knowing, a sentence each."""
+    sites: Mapping[str, tuple[int, int, str]] | None = None
+    """`demo` only: first residue (from 0), one past the last, and family and role of each protein's motif."""
+
+
+def _build(name: str, proteins: Proteins, splits: PairSplits, notes: tuple[str, ...] = ()) -> Dataset:
+    """Check that the parts fit, and gather their notes."""
+    for split, pairs in zip(splits._fields, splits, strict=True):
+        check_classes(pairs, split)
+        check_pairs(pairs, proteins, split)
+    parts = [proteins.notes, *(pairs.notes for pairs in splits), notes, overlap_notes(*splits)]
+    unique = tuple(dict.fromkeys(note for part in parts for note in part))
+    return Dataset(name=name, proteins=proteins, notes=unique, **splits._asdict())
+
+
+def _hold_out(train: Pairs, test: Pairs, seed: int) -> PairSplits:
+    """Take the validation pairs out of the training pairs, at random."""
+    order = np.random.default_rng(seed).permutation(len(train))
+    count = round(_HELD_OUT * len(train))
+    note = f"No validation pairs given: {count:,} training pairs, drawn with seed {seed}, serve as such."
+    kept = replace(train.take(np.sort(order[count:])), notes=(*train.notes, note))
+    return PairSplits(kept, train.take(np.sort(order[:count])), test)
+
+
+def _name_splits(tables: Mapping[str, Pairs], path: str | Path, seed: int) -> PairSplits:
+    """Read the values of a split column."""
+    named = {_SPLIT_NAMES.get(value.lower(), ""): pairs for value, pairs in tables.items()}
+    if len(named) != len(tables) or "" in named or not {"train", "test"} <= set(named):
+        raise InputError(
+            f"{path}: the split column holds {', '.join(sorted(tables))}; "
+            "expected train, test and perhaps validation. Rename the values, or give a file per split."
+        )
+    return PairSplits(**named) if "validation" in named else _hold_out(named["train"], named["test"], seed)
+
+
+def load_files(
+    proteins_path: str | Path,
+    pairs_path: str | Path,
+    *,
+    validation_path: str | Path | None = None,
+    test_path: str | Path | None = None,
+    seed: int = 0,
+) -> Dataset:
+    """Load sequences and labelled pairs: a file per split, or one, split by its split column or by protein.
+
+    A tenth of the training pairs serve as validation where none are given. Raises `InputError` for pairs
+    without sequence, and for a split that is empty or of one class; overlaps are allowed and noted.
+    """
+    if validation_path and not test_path:
+        raise InputError(f"validation_path is {validation_path}, test_path None; expected both. Give both.")
+    proteins = read_proteins(proteins_path)
+    if test_path:
+        train, test = (read_pairs(path, labels="required") for path in (pairs_path, test_path))
+        if validation_path:
+            splits = PairSplits(train, read_pairs(validation_path, labels="required"), test)
+        else:
+            splits = _hold_out(train, test, seed)
+    elif tables := read_pair_splits(pairs_path):
+        splits = _name_splits(tables, pairs_path, seed)
+    else:
+        pairs = read_pairs(pairs_path, labels="required")
+        check_pairs(pairs, proteins, "given")
+        splits = split_by_protein(pairs, seed=seed)
+    return _build(Path(pairs_path).stem, proteins, splits)
+
+
+def _fetch(name: str) -> Path:
+    """Return the folder with the files of a dataset, downloaded where they aren't there yet."""
+    address, hashes = _FILES[name]
+    folder = Path(os.environ.get("PPI_DATA_HOME") or pooch.os_cache("ppi_lib")) / name
+    for file, sha256 in hashes.items():
+        path = folder / file
+        if path.is_file():
+            if pooch.file_hash(path) != sha256:
+                raise InputError(
+                    f"{path}: its SHA-256 isn't {sha256}, so it isn't the published file. "
+                    f"Delete it to have it downloaded again, or put {address + file} there."
+                )
+            continue
+        downloader = pooch.HTTPDownloader(timeout=10)
+        try:
+            pooch.retrieve(address + file, f"sha256:{sha256}", file, folder, downloader=downloader)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{name}: {address + file} couldn't be downloaded to {folder} ({error}). "
+                f"Put the file there by hand, or set PPI_DATA_HOME to a folder that has it as {name}/{file}."
+            ) from error
+    return folder
+
+
+def _load_bernett() -> Dataset:
+    folder = _fetch("bernett")
+    parts = [read_proteins(folder / f"Intra{i}_dictionary.tsv") for i in (1, 0, 2)]
+    sequences = {protein: sequence for part in parts for protein, sequence in part.sequences.items()}
+    splits = PairSplits(
+        *(read_pairs(folder / f"Intra{i}_interaction.tsv", labels="required") for i in (1, 0, 2))
+    )
+    labelled = zip(splits._fields, parts, strict=True)
+    notes = tuple(f"{split}: {note}" for split, part in labelled for note in part.notes)
+    return _build("bernett", Proteins(sequences=sequences, notes=notes), splits)
+
+
+def _load_b4ppi(seed: int) -> Dataset:
+    pairs_file, proteins_file = (_fetch("b4ppi_yeast") / file for file in _FILES["b4ppi_yeast"][1])
+    tables = read_pair_splits(pairs_file)
+    train, test = tables["train"], tables["test"]
+    known = set(train.proteins)
+    seen = np.array([(a in known) + (b in known) for a, b in zip(test.a, test.b, strict=True)])
+    none, one, both = np.bincount(seen, minlength=3)
+    note = (
+        "The labels of b4ppi_yeast follow node degree: each protein's number of positive training partners "
+        f"alone scores AUROC .772. Train and test share {len(known & set(test.proteins)):,} proteins: "
+        f"of the test pairs, {both:,} have both proteins in train, {one:,} one and {none:,} none."
+    )
+    return _build("b4ppi_yeast", read_proteins(proteins_file), _hold_out(train, test, seed), (note,))
+
+
+def load_dataset(name: str, *, seed: int = 0) -> Dataset:
+    """Load one of `NAMES`. `seed` draws the demo, and the validation pairs of `b4ppi_yeast`."""
+    if name == "demo":
+        return make_demo(seed=seed)
+    if name == "bernett":
+        return _load_bernett()
+    if name == "b4ppi_yeast":
+        return _load_b4ppi(seed)
+    raise InputError(
+        f"name is {name!r}; expected one of {', '.join(NAMES)}. For your own files use load_files."
+    )
+
+
+def make_demo(
+    *,
+    proteins: int = 800,
+    pairs: tuple[int, int, int] = (6000, 1000, 2000),
+    shares: tuple[float, float, float] = (0.70, 0.12, 0.18),
+    families: int = 4,
+    motif_length: int = 20,
+    mutated: float = 0.1,
+    median_length: int = 300,
+    seed: int = 0,
+) -> Dataset:
+    """Make a dataset of which the truth is known: what interacts, and by which residues.
+
+    `pairs` and `shares` (of the proteins) are for train, validation and test, which share no protein;
+    `mutated` is the chance of each motif residue to be replaced. Lengths are log-normal, within 60 to 1,200.
+    """
+    if families < 2 or not 4 <= motif_length <= 30:
+        raise InputError(
+            f"families is {families}, motif_length {motif_length}; expected from 2, and 4 to 30."
+        )
+    generator = np.random.default_rng(seed)
+    bounds = np.round(np.cumsum([0, *shares]) * proteins).astype(int)
+    kinds = np.concatenate([generator.permutation(np.arange(n) % (2 * families)) for n in np.diff(bounds)])
+    planted = plant_motifs(kinds, motif_length, mutated, median_length, generator)
+    ids = np.array(list(planted.sequences), dtype=object)
+    spans = [slice(start, stop) for start, stop in pairwise(bounds)]
+    splits = [
+        draw_pairs(ids[span], kinds[span], count, generator) for span, count in zip(spans, pairs, strict=True)
+    ]
+    note = f"Made with seed {seed}, not measured: a lock and a key of the same family interact, nothing else."
+    demo = _build("demo", Proteins(sequences=planted.sequences, notes=()), PairSplits(*splits), (note,))
+    return replace(demo, sites=planted.sites)

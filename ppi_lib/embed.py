@@ -1,0 +1,44 @@
+"""Sequence to residue embeddings to a `PatchStore`.
+
+`profile` (`profile.py`) needs no download. An embedder here is a name, a version, a width and a function
+from one sequence to its patches.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from tqdm.auto import tqdm
+
+from ppi_lib.errors import InputError
+from ppi_lib.profile import VERSION, WIDTH, profile_patches
+from ppi_lib.proteins import MAX_RESIDUES, Proteins
+from ppi_lib.store import PatchStore, StoreInfo, StoreWriter
+
+
+class Embedder(NamedTuple):
+    info: StoreInfo
+    patches: Callable[[str], Float[np.ndarray, "P E"]]
+    """From a sequence of at most `MAX_RESIDUES` residues to its patches."""
+
+
+EMBEDDERS = {"profile": Embedder(StoreInfo("profile", VERSION, WIDTH), profile_patches)}
+
+
+def embed_proteins(
+    proteins: Proteins, out: str | Path, *, embedder: str = "profile", progress: bool = True
+) -> PatchStore:
+    """Embed every protein that `out` does not hold yet, and return the store.
+
+    A protein is read up to `MAX_RESIDUES` residues; `proteins.notes` says which are longer.
+    """
+    if embedder not in EMBEDDERS:
+        raise InputError(f"Embedder {embedder!r} is unknown; there is {', '.join(EMBEDDERS)}.")
+    info, patches_of = EMBEDDERS[embedder]
+    with StoreWriter(out, info) as writer:
+        todo = [(protein, s[:MAX_RESIDUES]) for protein, s in proteins.sequences.items() if protein not in writer.done]
+        for protein, sequence in tqdm(todo, desc="embed", unit="protein", disable=not progress):
+            writer.add(protein, patches_of(sequence), len(sequence))
+    return PatchStore(out)

@@ -1,0 +1,253 @@
+"""Metrics, intervals and curves: labels and probabilities in, named tuples out.
+
+A pair is called positive when its probability is at least the threshold. Intervals draw proteins, not pairs:
+`resample` says how and why. The calibration error is biased upwards in every draw, so its interval can lie
+above its value.
+
+Shape letters: B pairs, N proteins, S draws.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from sklearn import metrics as sk
+
+from ppi_lib.errors import InputError
+from ppi_lib.resample import (
+    Interval,
+    Ranking,
+    draw_counts,
+    pair_weights,
+    percentile_intervals,
+    rank_metrics,
+    rank_pairs,
+)
+
+BINS = 15
+_CURVE_POINTS = 1000
+
+
+class Metrics(NamedTuple):
+    """What a set of scored pairs amounts to; all but `pairs` and `threshold` lie in 0..1 (MCC in -1..1)."""
+
+    auroc: float
+    auprc: float
+    """Average precision; `prevalence` is what chance gives."""
+    prevalence: float
+    accuracy: float
+    f1: float
+    precision: float
+    recall: float
+    mcc: float
+    brier: float
+    ece: float
+    """Expected calibration error in 15 bins of equal width (Guo et al. 2017, ICML)."""
+    threshold: float
+    pairs: int
+
+
+class Curves(NamedTuple):
+    """The points behind three plots."""
+
+    roc: pd.DataFrame
+    """`false_positive_rate`, `true_positive_rate`, `threshold`."""
+    precision_recall: pd.DataFrame
+    """`recall`, `precision`, `threshold`."""
+    reliability: pd.DataFrame
+    """`bin_low`, `bin_high`, `mean_probability`, `positive_share`, `pairs`; NaN if empty."""
+    auroc: float
+    auprc: float
+
+
+def _check(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
+    """Return both as float64 `(B,)`, or say what is wrong with them."""
+    y, p = np.asarray(labels, dtype=float), np.asarray(probabilities, dtype=float)
+    if y.ndim != 1 or p.shape != y.shape:
+        raise InputError(
+            f"labels have shape {y.shape}, probabilities {p.shape}; expected one of each per pair. "
+            "Score the same table that the labels come from."
+        )
+    if not len(y):
+        raise InputError("labels are empty; expected at least one pair of each class.")
+    for name, values in (("labels", y), ("probabilities", p)):
+        if np.isnan(values).any():
+            raise InputError(
+                f"{name} hold {int(np.isnan(values).sum())} NaN, the first at pair "
+                f"{int(np.isnan(values).argmax())}; expected numbers. Leave those pairs out."
+            )
+    if not np.isin(y, (0, 1)).all():
+        raise InputError(f"labels hold {y[~np.isin(y, (0, 1))][0]:g}; expected only 0 and 1. Recode them.")
+    if p.min() < 0 or p.max() > 1:
+        raise InputError(
+            f"probabilities run from {p.min():g} to {p.max():g}; expected 0 to 1. "
+            "Take the sigmoid of logits first."
+        )
+    if y.min() == y.max():
+        raise InputError(f"labels are all {y[0]:g}; expected both classes. Add pairs of the other class.")
+    return y, p
+
+
+def _ratio(top, bottom) -> np.ndarray:
+    """Divide, with 0 where the bottom is 0, as scikit-learn does for its rates."""
+    top, bottom = np.asarray(top, dtype=float), np.asarray(bottom, dtype=float)
+    return np.divide(
+        top, bottom, out=np.zeros(np.broadcast_shapes(top.shape, bottom.shape)), where=bottom > 0
+    )
+
+
+def _mcc(tp, fp, fn, tn) -> np.ndarray:
+    """Matthews correlation of counts or weights."""
+    return _ratio(tp * tn - fp * fn, np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)))
+
+
+def _bin_of(probabilities: np.ndarray) -> np.ndarray:
+    """Return the calibration bin of each probability; a bin holds its upper edge."""
+    return np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], probabilities, side="left")
+
+
+def _calibration_error(y: np.ndarray, p: np.ndarray) -> float:
+    return float(np.abs(np.bincount(_bin_of(p), weights=p - y, minlength=BINS)).sum() / len(y))
+
+
+def best_threshold(labels, probabilities) -> float:
+    """Return the threshold with the highest MCC, midway between two neighbouring scores.
+
+    Choose it on validation pairs, and use it on test pairs. Of equals the highest is taken.
+    """
+    y, p = _check(labels, probabilities)
+    order = np.argsort(-p, kind="stable")
+    y, p = y[order], p[order]
+    last = np.append(np.flatnonzero(np.diff(p)), len(p) - 1)
+    tp = np.cumsum(y)[last]
+    fp = last + 1 - tp
+    best = int(np.argmax(_mcc(tp, fp, y.sum() - tp, len(y) - y.sum() - fp)))
+    upper, lower = p[last[best]], p[min(last[best] + 1, len(p) - 1)]
+    middle = (upper + lower) / 2
+    return float(middle if middle > lower else upper)
+
+
+def compute_metrics(labels, probabilities, threshold: float) -> Metrics:
+    """Return all metrics; the rates that need a decision take it at `threshold`."""
+    y, p = _check(labels, probabilities)
+    called = p >= threshold
+    precision, recall, f1, _ = sk.precision_recall_fscore_support(
+        y, called, average="binary", zero_division=0
+    )
+    return Metrics(
+        auroc=float(sk.roc_auc_score(y, p)),
+        auprc=float(sk.average_precision_score(y, p)),
+        prevalence=float(y.mean()),
+        accuracy=float(sk.accuracy_score(y, called)),
+        f1=float(f1),
+        precision=float(precision),
+        recall=float(recall),
+        mcc=float(sk.matthews_corrcoef(y, called)),
+        brier=float(np.mean((p - y) ** 2)),
+        ece=_calibration_error(y, p),
+        threshold=float(threshold),
+        pairs=len(y),
+    )
+
+
+def _number_proteins(proteins_a, proteins_b, pairs: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return the proteins of both sides as numbers, and how many there are."""
+    a, b = np.asarray(proteins_a), np.asarray(proteins_b)
+    for name, ids in (("proteins_a", a), ("proteins_b", b)):
+        if ids.shape != (pairs,):
+            raise InputError(f"{name} has shape {ids.shape}; expected ({pairs},), one protein per label.")
+    names, numbers = np.unique(np.concatenate([a, b]), return_inverse=True)
+    return numbers[:pairs], numbers[pairs:], len(names)
+
+
+def _summands(ranking: Ranking, threshold: float) -> np.ndarray:
+    """Per pair `(B, 5 + BINS)`: the confusion table's cells, squared error, gap in its bin."""
+    y, p = ranking.labels, ranking.probabilities
+    called = (p >= threshold).astype(float)
+    gaps = np.zeros((len(y), BINS))
+    gaps[np.arange(len(y)), _bin_of(p)] = p - y
+    cells = [called * y, called * (1 - y), (1 - called) * y, (1 - called) * (1 - y), (p - y) ** 2]
+    return np.column_stack([*cells, gaps])
+
+
+def _sum_metrics(weights: np.ndarray, summands: np.ndarray) -> dict[str, np.ndarray]:
+    """Weighted metrics that are functions of sums over pairs."""
+    sums, total = weights @ summands, weights.sum(axis=1)
+    tp, fp, fn, tn, squared = sums[:, :5].T
+    return {
+        "accuracy": _ratio(tp + tn, total),
+        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
+        "precision": _ratio(tp, tp + fp),
+        "recall": _ratio(tp, tp + fn),
+        "mcc": _mcc(tp, fp, fn, tn),
+        "brier": _ratio(squared, total),
+        "ece": _ratio(np.abs(sums[:, 5:]).sum(axis=1), total),
+    }
+
+
+def _check_bootstrap(draws: int, level: float) -> None:
+    if draws < 1:
+        raise InputError(f"draws is {draws}; expected at least 1, and 1000 for a figure.")
+    if not 0 < level < 1:
+        raise InputError(f"level is {level}; expected between 0 and 1, such as 0.95.")
+
+
+def bootstrap_intervals(
+    labels, probabilities, proteins_a, proteins_b, threshold: float, *, draws=1000, seed=0, level=0.95
+) -> dict[str, Interval]:
+    """Return the interval of each metric, keyed as the fields of `Metrics`, over drawn proteins."""
+    _check_bootstrap(draws, level)
+    y, p = _check(labels, probabilities)
+    first, second, proteins = _number_proteins(proteins_a, proteins_b, len(y))
+    ranking = rank_pairs(y, p, first, second)
+    summands, rows = _summands(ranking, threshold), []
+    for counts in draw_counts(proteins, len(y), draws, seed):
+        weights = pair_weights(ranking, counts)
+        rows.append({**rank_metrics(ranking, weights), **_sum_metrics(weights, summands)})
+    return percentile_intervals(rows, level)
+
+
+def bootstrap_difference(
+    labels, probabilities_1, probabilities_2, proteins_a, proteins_b, *, draws=1000, seed=0, level=0.95
+) -> dict[str, Interval]:
+    """Return the intervals of AUROC and AUPRC of 1 minus those of 2, both on the same draws."""
+    _check_bootstrap(draws, level)
+    (y, p1), (_, p2) = _check(labels, probabilities_1), _check(labels, probabilities_2)
+    first, second, proteins = _number_proteins(proteins_a, proteins_b, len(y))
+    rankings = rank_pairs(y, p1, first, second), rank_pairs(y, p2, first, second)
+    rows = []
+    for counts in draw_counts(proteins, len(y), draws, seed):
+        one, two = (rank_metrics(ranking, pair_weights(ranking, counts)) for ranking in rankings)
+        rows.append({name: one[name] - two[name] for name in one})
+    return percentile_intervals(rows, level)
+
+
+def _thin(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the indices of at most 1,000 points, evenly spaced along the curve, both ends among them."""
+    along = np.append(0, np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y))))
+    return np.unique(np.searchsorted(along, np.linspace(0, along[-1], _CURVE_POINTS - 1)).clip(0, len(x) - 1))
+
+
+def _reliability(y: np.ndarray, p: np.ndarray) -> pd.DataFrame:
+    bins, edges = _bin_of(p), np.linspace(0, 1, BINS + 1)
+    pairs = np.bincount(bins, minlength=BINS)
+    table = pd.DataFrame({"bin_low": edges[:-1], "bin_high": edges[1:]})
+    for name, values in (("mean_probability", p), ("positive_share", y)):
+        table[name] = np.bincount(bins, weights=values, minlength=BINS) / np.where(pairs, pairs, np.nan)
+    return table.assign(pairs=pairs)
+
+
+def compute_curves(labels, probabilities) -> Curves:
+    """Return the ROC, precision-recall and reliability curves; the first two thinned to 1,000 points."""
+    y, p = _check(labels, probabilities)
+    fpr, tpr, cut = sk.roc_curve(y, p)
+    precision, recall, cut_pr = sk.precision_recall_curve(y, p)
+    kept, kept_pr = _thin(fpr, tpr), _thin(recall, precision)
+    cut_pr = np.append(cut_pr, np.inf)
+    return Curves(
+        pd.DataFrame({"false_positive_rate": fpr, "true_positive_rate": tpr, "threshold": cut}).iloc[kept],
+        pd.DataFrame({"recall": recall, "precision": precision, "threshold": cut_pr}).iloc[kept_pr],
+        _reliability(y, p),
+        float(sk.roc_auc_score(y, p)),
+        float(sk.average_precision_score(y, p)),
+    )

@@ -1,0 +1,163 @@
+"""The v5 classifier: two proteins' patches in, the logit of their interaction out.
+
+`MAEEncoder` turns each protein's patches into tokens; in `InteractionCrossAttention` one learned query
+reads the tokens of both proteins; `InteractionMLPHead` turns what it read into a logit.
+
+The choice worth knowing: with a single query the keys and values never have to be computed.
+`q . (W_K t + b_K)` is `(W_K^T q) . t` plus a constant that the softmax cancels, and the context is
+`W_V (sum_t a_t t) + b_V`. `CrossAttention` uses this form; it equals the plain one to rounding.
+
+Shape letters: B pairs, L residues, P patches of one protein, T tokens of both, E embedding width,
+D model width, H heads. Masks: True = real, False = padding.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from ppi_lib.encoder import PRESETS, Attention, FeedForward, MAEEncoder, ModelConfig, Patches, patch_mask, pool_residues
+from ppi_lib.errors import InputError
+
+
+class Interaction(NamedTuple):
+    """What the interaction module found for a batch of pairs."""
+
+    vector: Float[Tensor, "B D"]
+    attention: tuple[Float[Tensor, "B H T"], ...]
+    """Weights of each cross-attention layer; over the real tokens of both proteins they sum to one."""
+
+
+class MaskedSoftmax(nn.Module):
+    """Scores to weights. A module, so that a hook can read or replace the attention weights."""
+
+    def forward(self, scores: Float[Tensor, "B H T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B H T"]:
+        return scores.float().masked_fill(~mask[:, None], -torch.inf).softmax(dim=-1)
+
+
+class CrossAttention(Attention):
+    """Multi-head attention of one query to many tokens, without projecting the tokens."""
+
+    def __init__(self, width: int, heads: int, dropout: float):
+        super().__init__(width, heads)
+        self.softmax = MaskedSoftmax()
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, query: Float[Tensor, "B D"], tokens: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]
+    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B H T"]]:
+        """Return the context and the weights."""
+        q = self.q_proj(query).unflatten(-1, (self.heads, -1))
+        key, value = (f.weight.unflatten(0, (self.heads, -1)) for f in (self.k_proj, self.v_proj))
+        token_query = torch.einsum("bhc,hcd->bhd", q, key) / q.shape[-1] ** 0.5
+        weights = self.softmax(torch.einsum("bhd,btd->bht", token_query, tokens), mask)
+        pooled = torch.einsum("bht,btd->bhd", self.dropout(weights).to(tokens.dtype), tokens)
+        context = torch.einsum("bhd,hcd->bhc", pooled, value).flatten(1)
+        return self.out_proj(context + self.v_proj.bias), weights
+
+
+class CrossAttentionLayer(nn.Module):
+    """Pre-norm transformer layer in which only the query token is carried on."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.width)
+        self.attention = CrossAttention(config.width, config.cross_heads, config.dropout)
+        self.norm2 = nn.LayerNorm(config.width)
+        self.feedforward = FeedForward(config, config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self, x: Float[Tensor, "B D"], tokens: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]
+    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B H T"]]:
+        context, weights = self.attention(self.norm1(x), tokens, mask)
+        x = x + self.dropout(context)
+        return x + self.dropout(self.feedforward(self.norm2(x))), weights
+
+
+class InteractionCrossAttention(nn.Module):
+    """One learned query, CLS_int, reads the patch tokens of both proteins."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.cls_int = nn.Parameter(torch.empty(config.width))
+        self.layers = nn.ModuleList(CrossAttentionLayer(config) for _ in range(config.cross_layers))
+        self.norm = nn.LayerNorm(config.width)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+        nn.init.trunc_normal_(self.cls_int, std=0.02)
+
+    def forward(self, tokens: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]) -> Interaction:
+        x, attention = self.cls_int.expand(len(tokens), -1), []
+        for layer in self.layers:
+            x, weights = layer(x, tokens, mask)
+            attention.append(weights)
+        return Interaction(self.norm(x), tuple(attention))
+
+
+class InteractionMLPHead(nn.Sequential):
+    """Interaction vector to logit: layer norm, GELU and dropout after each hidden layer."""
+
+    def __init__(self, config: ModelConfig):
+        widths = (config.width, *config.head_widths)
+        blocks = []
+        for before, after in zip(widths, widths[1:], strict=False):
+            blocks += [nn.Linear(before, after), nn.LayerNorm(after), nn.GELU(), nn.Dropout(config.dropout)]
+        super().__init__(*blocks, nn.Linear(widths[-1], 1))
+        for module in self:
+            if isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
+                nn.init.zeros_(module.bias)
+
+
+class PPIClassifier(nn.Module):
+    """The whole of v5.
+
+    A protein comes as residue embeddings `(B, L, E)` with a mask `(B, L)`, or already pooled as `Patches`.
+    """
+
+    def __init__(self, config: ModelConfig = PRESETS["v5"]):
+        super().__init__()
+        self.config = config
+        self.encoder = MAEEncoder(config)
+        self.interaction = InteractionCrossAttention(config)
+        self.head = InteractionMLPHead(config)
+
+    def _patch_tokens(
+        self, embedding: Float[Tensor, "B L E"] | Patches, mask: Bool[Tensor, "B L"] | None
+    ) -> tuple[Float[Tensor, "B P D"], Bool[Tensor, "B P"]]:
+        patches = embedding if isinstance(embedding, Patches) else pool_residues(embedding, mask, self.config.patch)
+        values, lengths = patches
+        if values.shape[-1] != self.config.embedding_width:
+            raise InputError(
+                f"The embedding is {values.shape[-1]} wide; this model reads {self.config.embedding_width}. "
+                "Embed the proteins with the embedder that the model was trained on."
+            )
+        if lengths.min() < 1 or lengths.max() > self.config.max_residues:
+            raise InputError(
+                f"A protein has {int(lengths.min())} to {int(lengths.max())} residues; expected 1 to "
+                f"{self.config.max_residues}. Cut longer ones before."
+            )
+        tokens = self.encoder(values, lengths)[:, 1:]
+        return tokens, patch_mask(lengths, tokens.shape[1], self.config.patch)
+
+    def interact(self, emb_a, emb_b, mask_a=None, mask_b=None) -> Interaction:
+        """Encode both proteins and let CLS_int read them."""
+        tokens_a, real_a = self._patch_tokens(emb_a, mask_a)
+        tokens_b, real_b = self._patch_tokens(emb_b, mask_b)
+        return self.interaction(torch.cat([tokens_a, tokens_b], dim=1), torch.cat([real_a, real_b], dim=1))
+
+    def get_interaction_embeddings(self, emb_a, emb_b, mask_a=None, mask_b=None) -> Float[Tensor, "B D"]:
+        """Return the interaction vectors."""
+        return self.interact(emb_a, emb_b, mask_a, mask_b).vector
+
+    def forward(self, emb_a, emb_b, mask_a=None, mask_b=None) -> Float[Tensor, " B"]:
+        """Return the logits."""
+        return self.head(self.get_interaction_embeddings(emb_a, emb_b, mask_a, mask_b)).squeeze(-1)
+
+    def score_tokens(self, tokens: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, " B"]:
+        """Return the logits from both proteins' patch tokens, side by side; the encoder is not run."""
+        return self.head(self.interaction(tokens, mask).vector).squeeze(-1)

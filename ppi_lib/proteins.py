@@ -1,0 +1,283 @@
+"""Proteins and pairs: read from files, checked, split, written.
+
+A pair has no order: (A, B) and (B, A) are the same one, and stand once in a table. Proteins that stand in two
+splits are allowed but counted, because a score on them measures memory as well.
+
+Shape letters: B pairs.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ppi_lib.errors import InputError
+from ppi_lib.records import PairRows, read_pair_rows, read_sequences
+from ppi_lib.scales import STANDARD as STANDARD
+
+MAX_RESIDUES = 1502
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proteins:
+    sequences: Mapping[str, str]
+    """Whole sequence of each id: the 20 standard letters, and X for any other."""
+    notes: tuple[str, ...]
+    """A sentence for each thing that was changed or is worth knowing."""
+
+    @property
+    def cut(self) -> tuple[str, ...]:
+        """Ids of the proteins of which embedding reads only the first `MAX_RESIDUES` residues."""
+        return tuple(name for name, sequence in self.sequences.items() if len(sequence) > MAX_RESIDUES)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Pairs:
+    a: np.ndarray
+    """Ids `(B,)`, str objects."""
+    b: np.ndarray
+    """Ids `(B,)`, str objects."""
+    labels: np.ndarray | None
+    """`(B,)`, float32, 0 or 1; None where nobody knows."""
+    notes: tuple[str, ...]
+    """A sentence for each thing that was changed or is worth knowing."""
+
+    def __post_init__(self):
+        lengths = {len(column) for column in (self.a, self.b, self.labels) if column is not None}
+        if len(lengths) > 1:
+            raise InputError(
+                f"a, b and labels have lengths {sorted(lengths)}; expected the same: one value per pair."
+            )
+
+    def __len__(self) -> int:
+        return len(self.a)
+
+    @property
+    def proteins(self) -> tuple[str, ...]:
+        """Ids that stand in any pair, sorted, each once."""
+        return tuple(sorted({*self.a, *self.b}))
+
+    def take(self, indices: np.ndarray) -> "Pairs":
+        """Return the pairs at `indices` (places or a boolean mask); the notes stay with the table."""
+        labels = None if self.labels is None else self.labels[indices]
+        return Pairs(a=self.a[indices], b=self.b[indices], labels=labels, notes=())
+
+
+class PairSplits(NamedTuple):
+    train: Pairs
+    validation: Pairs
+    test: Pairs
+
+
+def _list(ids: Sequence[str]) -> str:
+    """The first five of `ids`, and how many more."""
+    return ", ".join(map(str, ids[:5])) + (f" and {len(ids) - 5:,} more" if len(ids) > 5 else "")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _protein_notes(sequences: Mapping[str, str], changes: dict[str, list]) -> tuple[str, ...]:
+    notes = []
+    if changes["unknown"]:
+        letters = sum((Counter(count) for _, count in changes["unknown"]), Counter())
+        what = ", ".join(f"{letter} {count:,}" for letter, count in sorted(letters.items()))
+        total, ids = _count(letters.total(), "residue"), [name for name, _ in changes["unknown"]]
+        notes.append(f"Read as X: {total} outside the standard twenty ({what}), in {_list(ids)}.")
+    cut = Proteins(sequences=sequences, notes=()).cut
+    if cut:
+        notes.append(
+            f"Embedding reads the first {MAX_RESIDUES:,} residues of {_count(len(cut), 'protein')} longer "
+            f"than that: {_list(cut)}."
+        )
+    for key, done in (
+        ("lower", "Read as upper case"),
+        ("stop", "Read without the '*' at the end"),
+        ("twice", "Read once, as the sequence is the same again"),
+    ):
+        if changes[key]:
+            notes.append(f"{done}: {_count(len(changes[key]), 'record')}, {_list(changes[key])}.")
+    return tuple(notes)
+
+
+def read_proteins(path: str | Path) -> Proteins:
+    """Read FASTA, or a table of ids and sequences with or without a header.
+
+    Raises `InputError` with the line for anything that isn't a sequence, and for an id with two sequences.
+    """
+    sequences, changes = read_sequences(path)
+    return Proteins(sequences=sequences, notes=_protein_notes(sequences, changes))
+
+
+def _pair_keys(*pair_sets: Pairs) -> list[np.ndarray]:
+    """One number per pair, the same in either order, for each of `pair_sets`."""
+    columns = [column for pairs in pair_sets for column in (pairs.a, pairs.b)]
+    codes, ids = pd.factorize(np.concatenate(columns))
+    parts = np.split(codes.astype(np.int64), np.cumsum([len(column) for column in columns])[:-1])
+    return [
+        np.minimum(a, b) * len(ids) + np.maximum(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)
+    ]
+
+
+def _each_once(pairs: Pairs, lines: np.ndarray, path: str | Path) -> Pairs:
+    """Drop pairs that stand again in either order; refuse those with both labels."""
+    _, first, place = np.unique(_pair_keys(pairs)[0], return_index=True, return_inverse=True)
+    again = np.flatnonzero(first[place] != np.arange(len(pairs)))
+    if pairs.labels is not None:
+        both = again[pairs.labels[again] != pairs.labels[first[place[again]]]]
+        if len(both):
+            line, other = lines[first[place[both[0]]]], lines[both[0]]
+            raise InputError(
+                f"{path}: {_count(len(both), 'pair')} with label 0 and 1, first {pairs.a[both[0]]} and "
+                f"{pairs.b[both[0]]} in lines {line} and {other}; expected one label per pair. Keep one line."
+            )
+    if not len(again):
+        return pairs
+    note = f"{_count(len(again), 'pair')} of {Path(path).name} dropped, as they stood before in either order."
+    return replace(pairs.take(np.sort(first)), notes=(*pairs.notes, note))
+
+
+def _build_pairs(rows: PairRows, mask: np.ndarray | slice, path: str | Path) -> Pairs:
+    labels = None if rows.labels is None else rows.labels[mask]
+    unused = f"Columns of {Path(path).name} that aren't used: {', '.join(rows.unused)}."
+    pairs = Pairs(a=rows.a[mask], b=rows.b[mask], labels=labels, notes=(unused,) if rows.unused else ())
+    return _each_once(pairs, rows.lines[mask], path)
+
+
+def read_pairs(path: str | Path, *, labels: Literal["optional", "required"] = "optional") -> Pairs:
+    """Read a table of pairs; names of columns are guessed, without a header they are a, b and label.
+
+    Raises `InputError` for a label other than 0 and 1, a pair with both, or columns that can't be told.
+    """
+    needed = {"a", "b", "label"} if labels == "required" else {"a", "b"}
+    return _build_pairs(read_pair_rows(path, needed), slice(None), path)
+
+
+def read_pair_splits(path: str | Path) -> dict[str, Pairs]:
+    """Read labelled pairs for each value of the split column, `{}` where the table has none."""
+    rows = read_pair_rows(path, {"a", "b", "label"})
+    values = [] if rows.splits is None else pd.unique(rows.splits)
+    return {value: _build_pairs(rows, rows.splits == value, path) for value in values}
+
+
+def _bare(name: str) -> str:
+    """`name` without what databases put around an accession: sp|...|, a version, an isoform, lower case."""
+    parts = name.split("|")
+    return re.sub(r"[.-]\d+$", "", parts[1] if len(parts) > 1 else name).upper()
+
+
+def check_pairs(pairs: Pairs, proteins: Proteins, name: str) -> None:
+    """Raise `InputError` unless each id of `pairs` (called `name` in the message) has a sequence."""
+    unknown = [protein for protein in pairs.proteins if protein not in proteins.sequences]
+    if not unknown:
+        return
+    known = {_bare(protein): protein for protein in proteins.sequences}
+    alike = [(protein, known[_bare(protein)]) for protein in unknown if _bare(protein) in known]
+    hint = f" {len(alike)} differ only in case or version, such as {' and '.join(alike[0])}." if alike else ""
+    raise InputError(
+        f"The {name} pairs have {_count(len(unknown), 'id')} without a sequence ({_list(unknown)}); "
+        f"expected each among the {_count(len(proteins.sequences), 'protein')}.{hint} "
+        "Add the sequences or remove the pairs."
+    )
+
+
+def shared_proteins(first: Pairs, second: Pairs) -> list[str]:
+    """Return the sorted ids that stand in both."""
+    return sorted(set(first.proteins) & set(second.proteins))
+
+
+def overlap_notes(train: Pairs, validation: Pairs, test: Pairs) -> tuple[str, ...]:
+    """Return a sentence for each two splits that share proteins, and for each two that share pairs."""
+    sets = {"train": train, "validation": validation, "test": test}
+    keys = dict(zip(sets, _pair_keys(*sets.values()), strict=True))
+    notes = []
+    for one, other in combinations(sets, 2):
+        shared = len(shared_proteins(sets[one], sets[other]))
+        pairs = len(np.intersect1d(keys[one], keys[other]))
+        if shared:
+            notes.append(
+                f"{_count(shared, 'protein')} stand in both {one} and {other} "
+                f"({shared / len(sets[other].proteins):.0%} of {other}): "
+                f"the {other} score also measures what was memorised about them."
+            )
+        if pairs:
+            notes.append(f"{_count(pairs, 'pair')} stand in both {one} and {other}: remove from one of them.")
+    return tuple(notes)
+
+
+def check_classes(pairs: Pairs, name: str) -> None:
+    """Raise `InputError` unless `pairs` are labelled and hold both classes."""
+    way_out = "Give more pairs, another seed or other fractions, or three tables of your own."
+    if not len(pairs):
+        raise InputError(f"The {name} split is empty; expected pairs of both classes. {way_out}")
+    if pairs.labels is None:
+        raise InputError(f"The {name} pairs have no labels; expected a column of 0 and 1. Add it.")
+    if pairs.labels.min() == pairs.labels.max():
+        raise InputError(
+            f"The {name} split has {_count(len(pairs), 'pair')}, all labelled {pairs.labels[0]:.0f}; "
+            f"expected both classes. {way_out}"
+        )
+
+
+def split_by_protein(
+    pairs: Pairs, *, fractions: tuple[float, float, float] = (0.6, 0.2, 0.2), seed: int
+) -> PairSplits:
+    """Deal the proteins to train, validation and test by `fractions`, and keep the pairs within a group.
+
+    Pairs go with the square of a fraction: the default keeps 0.36, 0.04 and 0.04 of them, which is 82%,
+    9% and 9% of what's kept. Those across groups are dropped, as they'd leak; `train.notes` counts them.
+    """
+    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise InputError(
+            f"fractions is {fractions}; expected three positive numbers with sum 1, such as 0.6, 0.2, 0.2."
+        )
+    ids = pairs.proteins
+    bounds = np.round(np.cumsum(fractions)[:2] * len(ids)).astype(int)
+    groups = np.empty(len(ids), dtype=int)
+    groups[np.random.default_rng(seed).permutation(len(ids))] = np.digitize(np.arange(len(ids)), bounds)
+    group = pd.Series(groups, index=list(ids))
+    a, b = group.loc[pairs.a].to_numpy(), group.loc[pairs.b].to_numpy()
+    splits = PairSplits(*(pairs.take(np.flatnonzero((a == i) & (b == i))) for i in range(3)))
+    for name, split in zip(splits._fields, splits, strict=True):
+        check_classes(split, name)
+    kept = ", ".join(f"{len(split):,}" for split in splits)
+    note = (
+        f"{len(ids):,} proteins dealt at random (seed {seed}) to train, validation and test; "
+        f"{(a != b).sum():,} of {len(pairs):,} pairs across them dropped, {kept} kept."
+    )
+    return splits._replace(train=replace(splits.train, notes=(*pairs.notes, note)))
+
+
+def _check_target(path: str | Path) -> Path:
+    path = Path(path)
+    if path.is_dir() or not path.parent.is_dir():
+        raise InputError(
+            f"{path}: can't be written; expected a file name in a folder that exists. Make the folder."
+        )
+    return path
+
+
+def write_fasta(proteins: Proteins, path: str | Path) -> None:
+    """Write `proteins` as FASTA, 60 residues a line."""
+    wrapped = {
+        n: "\n".join(s[i : i + 60] for i in range(0, len(s), 60)) for n, s in proteins.sequences.items()
+    }
+    _check_target(path).write_text("".join(f">{name}\n{lines}\n" for name, lines in wrapped.items()))
+
+
+def write_pairs(pairs: Pairs, path: str | Path) -> None:
+    """Write protein_a, protein_b and label: Parquet or CSV if `path` ends so, else with tabs."""
+    path, table = _check_target(path), pd.DataFrame({"protein_a": pairs.a, "protein_b": pairs.b})
+    if pairs.labels is not None:
+        table["label"] = pairs.labels.astype(int)
+    if path.suffix == ".parquet":
+        table.to_parquet(path, index=False)
+    else:
+        table.to_csv(path, sep="," if path.suffix == ".csv" else "\t", index=False)

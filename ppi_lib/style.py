@@ -1,0 +1,106 @@
+"""How every figure looks, and how it is saved.
+
+Sizes are those of the printed page: one CSS pixel is 1/96 inch, so a figure of 183 mm is 692 pixels wide and
+text of 9 pixels is 6.75 pt. Colours are Okabe and Ito's (2008, jfly.uni-koeln.de/color), told apart by
+colour-blind readers.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+import plotly.io as pio
+
+from ppi_lib.errors import InputError
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid")
+GREY = "#999999"
+WHITE_TO_BLUE = [[0, "#F4F7FA"], [0.5, "#56B4E9"], [1, "#003B5C"]]
+_PIXELS_PER_MM = 96 / 25.4
+_AXIS = {
+    "showline": True,
+    "linecolor": "#333333",
+    "linewidth": 0.8,
+    "ticks": "outside",
+    "ticklen": 3,
+    "tickwidth": 0.8,
+    "tickcolor": "#333333",
+    "gridcolor": "#ECECEC",
+    "gridwidth": 0.6,
+    "zeroline": False,
+    "title": {"standoff": 6, "font": {"size": 10}},
+    "automargin": True,
+}
+TEMPLATE = go.layout.Template(
+    layout={
+        "font": {"family": "Arial, Liberation Sans, DejaVu Sans, sans-serif", "size": 9, "color": "#222222"},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "colorway": PALETTE,
+        "xaxis": _AXIS,
+        "yaxis": _AXIS,
+        "margin": {"l": 48, "r": 12, "t": 16, "b": 38},
+        "legend": {"bgcolor": "rgba(255,255,255,0.8)", "font": {"size": 9}},
+        "width": 692,
+        "height": 320,
+    }
+)
+
+
+def require_columns(table: pd.DataFrame, name: str, columns: tuple[str, ...]) -> None:
+    """Raise where a table lacks a column or has no rows."""
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise InputError(
+            f"{name} has columns {list(table)}; expected {', '.join(columns)}. "
+            f"Add or rename {', '.join(missing)}."
+        )
+    if table.empty:
+        raise InputError(f"{name} has no rows; expected at least one.")
+
+
+def _write_pages(figure: go.Figure, stem: Path) -> list[Path]:
+    """PDF, SVG and PNG; HTML where no browser can be started."""
+    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("pdf", "svg", "png")]
+    try:
+        size = {"width": figure.layout.width, "height": figure.layout.height}
+        pio.write_images([figure] * len(paths), paths, scale=[1, 1, 300 / 96], **size)
+    except RuntimeError:  # kaleido's ChromeNotFoundError and failed starts are RuntimeErrors
+        html = stem.with_name(f"{stem.name}.html")
+        figure.write_html(html, include_plotlyjs=True)
+        return [html]
+    return paths
+
+
+def save_figure(
+    figure: go.Figure,
+    stem: str | Path,
+    *,
+    data: pd.DataFrame | Mapping[str, pd.DataFrame],
+    width_mm: float = 183,
+    height_mm: float | None = None,
+) -> list[Path]:
+    """Write `stem`.pdf, .svg and .png (300 dpi) and `data` as CSV; return the paths.
+
+    Without a Chrome a self-contained `stem`.html stands in for the three. 183 mm is two columns, 89 mm one;
+    without `height_mm` the figure keeps its own height. A mapping becomes one CSV a name, `stem`_name.csv.
+    """
+    if width_mm <= 0 or (height_mm is not None and height_mm <= 0):
+        raise InputError(
+            f"width_mm is {width_mm}, height_mm {height_mm}; expected above 0, such as 183 or 89."
+        )
+    stem = Path(stem)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    height = figure.layout.height if height_mm is None else round(height_mm * _PIXELS_PER_MM)
+    size = {"width": round(width_mm * _PIXELS_PER_MM), "height": height or TEMPLATE.layout.height}
+    sized = go.Figure(figure).update_layout(**size)
+    paths = _write_pages(sized, stem)
+    tables = (
+        {"": data} if isinstance(data, pd.DataFrame) else {f"_{name}": table for name, table in data.items()}
+    )
+    for suffix, table in tables.items():
+        paths.append(stem.with_name(f"{stem.name}{suffix}.csv"))
+        table.to_csv(paths[-1], index=False)
+    return paths

@@ -1,0 +1,159 @@
+"""`TokenTable`: the encoder's output for many proteins, each encoded once.
+
+With a frozen encoder a protein's tokens are the same in every pair, so training and prediction read them
+from here. A table is keyed by all it depends on (encoder weights, store, proteins, precision); a table
+on disk with another key is not used.
+
+Shape letters: B pairs, P patches, T tokens of both proteins, D model width, N proteins, R rows of the table.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ppi_lib.files import write_atomically
+
+_BATCH_PATCHES = 1_536
+
+
+class TokenPairs(NamedTuple):
+    """Patch tokens of a batch of pairs, protein A's before protein B's."""
+
+    tokens: Float[Tensor, "B T D"]
+    mask: Bool[Tensor, "B T"]
+
+
+class TokenTable:
+    """Tokens of `proteins`, one after another, and a row of zeros that padding points to."""
+
+    def __init__(self, proteins: Sequence[str], counts: Int[np.ndarray | Tensor, " N"], rows: Float[Tensor, "R D"]):
+        self.index = {protein: i for i, protein in enumerate(proteins)}
+        self.rows = rows
+        self.counts = torch.as_tensor(counts)
+        self.starts = self.counts.cumsum(0) - self.counts
+
+    def places(self, proteins: Iterable[str]) -> np.ndarray:
+        """Return the place of each protein in the table."""
+        return np.fromiter((self.index[protein] for protein in proteins), dtype=np.int64)
+
+    def gather(self, places_a: Int[np.ndarray, " B"], places_b: Int[np.ndarray, " B"]) -> TokenPairs:
+        """Return the tokens of pairs given by their places, padded to the longest pair."""
+        a, b = torch.as_tensor(places_a), torch.as_tensor(places_b)
+        count_a, both = self.counts[a, None], (self.counts[a] + self.counts[b])[:, None]
+        column = torch.arange(int(both.max()))
+        row = torch.where(column < count_a, self.starts[a, None] + column, self.starts[b, None] + column - count_a)
+        mask = column < both
+        row = torch.where(mask, row, len(self.rows) - 1)
+        device = self.rows.device
+        return TokenPairs(self.rows[row.to(device)], mask.to(device))
+
+
+def encoder_fingerprint(encoder: torch.nn.Module) -> str:
+    """Hash the weights and buffers of an encoder."""
+    digest = hashlib.sha256()
+    for name, value in sorted(encoder.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
+
+
+def _encode(encoder, store, proteins: Sequence[str], dtype: torch.dtype, progress: bool) -> TokenTable:
+    """Run the encoder on batches of proteins of like length."""
+    device = encoder.cls_token.device
+    counts = np.array([-(-store.length(protein) // store.info.patch) for protein in proteins])
+    starts = np.cumsum(counts) - counts
+    rows = torch.zeros(int(counts.sum()) + 1, len(encoder.cls_token), dtype=dtype, device=device)
+    order = np.argsort(counts, kind="stable")
+    bar = tqdm(total=len(order), desc="encode", unit="protein", disable=not progress)
+    while len(order):
+        padded = counts[order] * np.arange(1, len(order) + 1)
+        size = max(1, int(np.searchsorted(padded, _BATCH_PATCHES, side="right")))
+        group, order = order[:size], order[size:]
+        values, lengths = store.batch([proteins[i] for i in group])
+        with torch.no_grad(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+            tokens = encoder(values.to(device), lengths.to(device))[:, 1:]
+        for i, row in zip(group, tokens, strict=True):
+            rows[starts[i] : starts[i] + counts[i]] = row[: counts[i]]
+        bar.update(len(group))
+    bar.close()
+    return TokenTable(proteins, counts, rows)
+
+
+def encode_proteins(
+    model,
+    store,
+    proteins: Iterable[str],
+    *,
+    dtype: torch.dtype = torch.float32,
+    cache: str | Path | None = None,
+    progress: bool = True,
+) -> TokenTable:
+    """Encode each of `proteins` once, with `model.encoder` in eval mode.
+
+    With `cache` (a file) the table is kept there and read back when encoder, store, proteins and
+    precision are the same; otherwise it is made again and replaces the file.
+    """
+    proteins = list(dict.fromkeys(proteins))
+    store.require(proteins)
+    if cache is None:
+        return _in_eval_mode(model.encoder, store, proteins, dtype, progress)
+    parts = [encoder_fingerprint(model.encoder), store.fingerprint, str(dtype), *proteins]
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    table = _read(Path(cache), key, proteins, model.encoder.cls_token.device)
+    if table is None:
+        table = _in_eval_mode(model.encoder, store, proteins, dtype, progress)
+        tensors = {"rows": table.rows.cpu(), "counts": table.counts}
+        write_atomically(Path(cache), lambda path: save_file(tensors, path, metadata={"key": key}))
+    return table
+
+
+def _in_eval_mode(encoder, store, proteins: list[str], dtype: torch.dtype, progress: bool) -> TokenTable:
+    training = encoder.training
+    encoder.eval()
+    try:
+        return _encode(encoder, store, proteins, dtype, progress)
+    finally:
+        encoder.train(training)
+
+
+def _read(cache: Path, key: str, proteins: list[str], device: torch.device) -> TokenTable | None:
+    """Read a table if the file is whole and has this key."""
+    if not cache.exists():
+        return None
+    try:
+        with safe_open(cache, framework="pt", device=str(device)) as file:
+            if (file.metadata() or {}).get("key") != key:
+                return None
+            return TokenTable(proteins, file.get_tensor("counts").cpu(), file.get_tensor("rows"))
+    except SafetensorError:
+        return None
+
+
+def score_pairs(
+    model,
+    table: TokenTable,
+    places_a: np.ndarray,
+    places_b: np.ndarray,
+    *,
+    dtype: torch.dtype = torch.float32,
+    batch_size: int = 1024,
+) -> np.ndarray:
+    """Return the logits `(B,)`, float32, of pairs given by their places; pairs of like length share a batch."""
+    order = torch.argsort(table.counts[places_a] + table.counts[places_b], stable=True)
+    logits, training = torch.empty(len(order)), model.training
+    model.eval()
+    with torch.no_grad(), torch.autocast(table.rows.device.type, dtype, enabled=dtype != torch.float32):
+        for rows in order.split(batch_size):
+            tokens, mask = table.gather(places_a[rows], places_b[rows])
+            logits[rows] = model.score_tokens(tokens, mask).float().cpu()
+    model.train(training)
+    return logits.numpy()

@@ -1,0 +1,157 @@
+"""Baselines: features worked out by hand, and models that find what is there and nothing else."""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_limits
+
+from ppi_lib.baselines import (
+    biophysical_features,
+    composition_features,
+    degree_baseline,
+    pair_features,
+    run_baselines,
+)
+from ppi_lib.errors import InputError
+from ppi_lib.scales import STANDARD
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Toy fits on several threads wait for each other far longer than they compute."""
+    with threadpool_limits(1):
+        yield
+
+
+class Pairs(NamedTuple):
+    a: np.ndarray
+    b: np.ndarray
+    labels: np.ndarray
+
+
+def _pairs(*rows):
+    a, b, labels = zip(*rows, strict=True)
+    return Pairs(np.array(a), np.array(b), np.array(labels, dtype=float))
+
+
+@pytest.fixture(scope="module")
+def toy():
+    """90 proteins, half rich in K: a pair interacts when both are; no protein in two splits."""
+    rng = np.random.default_rng(0)
+    rich = rng.random(90) < 0.5
+    letters = [list(STANDARD + "K" * 10) if flag else list(STANDARD) for flag in rich]
+    sequences = {f"P{i}": "".join(rng.choice(letters[i], 120)) for i in range(90)}
+    splits = []
+    for low in (0, 30, 60):
+        a, b = rng.integers(low, low + 30, (2, 300))
+        names = [np.array([f"P{i}" for i in side]) for side in (a, b)]
+        splits.append(Pairs(*names, (rich[a] & rich[b]).astype(float)))
+    return sequences, splits
+
+
+def test_composition_by_hand():
+    table = composition_features({"P1": "AACX", "P2": "Y"})
+    assert list(table.index) == ["P1", "P2"]
+    assert table.shape == (2, 21)
+    assert table.loc["P1", ["A", "C", "Y"]].tolist() == [0.5, 0.25, 0]
+    assert table.loc["P1", "log_length"] == pytest.approx(np.log(4))
+
+
+def test_biophysics_by_hand():
+    row = biophysical_features({"P": "I" * 40 + "R" * 40}).loc["P"]
+    assert len(row) == 38
+    assert (row["hydropathy_max"], row["hydropathy_min"]) == pytest.approx((4.5, -4.5))
+    assert (row["charge_max"], row["charge_min"]) == pytest.approx((1, 0))
+    assert (row["disorder_max"], row["disorder_min"]) == pytest.approx((0.18, -0.486))
+    assert row["entropy_min"] == pytest.approx(0, abs=1e-9)
+    # windows of 15 hold more than 3 R from 4 residues before the first R on
+    assert row["positive_share"] == pytest.approx(44 / 80)
+    # k I and 19 - k R have the mean 4.5 (2k - 19) / 19, above 1.6 from k = 13 on
+    assert row["hydrophobic_share"] == pytest.approx(37 / 80)
+
+
+def test_termini_are_the_first_and_last_50():
+    row = biophysical_features({"P": "A" * 50 + "C" * 30 + "D" * 50}, termini=True).loc["P"]
+    assert len(row) == 78
+    assert (row["start_A"], row["start_C"], row["end_D"], row["end_C"]) == (1, 0, 1, 0)
+
+
+def test_a_protein_shorter_than_every_window_has_numbers():
+    table = biophysical_features({"P": "M", "Q": "X"}, termini=True)
+    assert np.isfinite(table.to_numpy()).all()
+    assert table.loc["Q", list(STANDARD)].sum() == 0
+
+
+def test_proteins_do_not_touch_each_other():
+    together = biophysical_features({"P": "IIIKKKDE", "Q": "MW" * 200}, termini=True)
+    np.testing.assert_array_equal(together.loc[["P"]], biophysical_features({"P": "IIIKKKDE"}, termini=True))
+
+
+def test_pair_features_by_hand_and_without_order():
+    a, b = np.array([[1.0, -2.0]]), np.array([[3.0, 4.0]])
+    assert pair_features(a, b).tolist() == [[4, 2, 2, 6, 3, -8]]
+    np.testing.assert_array_equal(pair_features(a, b), pair_features(b, a))
+
+
+def test_degree_counts_positive_training_partners_only():
+    train = _pairs(("A", "B", 1), ("A", "C", 1), ("B", "C", 0), ("D", "C", 0))
+    test = _pairs(("A", "A", 1), ("A", "B", 1), ("B", "D", 0), ("D", "new", 0))
+    result = degree_baseline(train, test, test)
+    assert result.probabilities == pytest.approx([1 - 1 / 9, 1 - 1 / 6, 1 - 1 / 2, 0])
+
+
+def test_every_baseline_but_degree_finds_the_signal(toy):
+    sequences, splits = toy
+    rng = np.random.default_rng(1)
+    # 150 wide, so reduced by PCA; every column carries the share of K and noise
+    pooled = {name: text.count("K") / 120 + 0.02 * rng.normal(size=150) for name, text in sequences.items()}
+    seen = []
+    results = run_baselines(sequences, *splits, pooled=pooled, progress=seen.append)
+    assert seen == [result.name for result in results]
+    assert len(set(seen)) == 9
+    for result in results:
+        assert result.probabilities.shape == result.validation_probabilities.shape == (300,)
+        assert ((result.probabilities >= 0) & (result.probabilities <= 1)).all()
+    scores = {r.name: roc_auc_score(splits[2].labels, r.probabilities) for r in results}
+    assert scores.pop("degree in training") == 0.5
+    assert all(score > 0.75 for score in scores.values()), scores
+
+
+def test_order_within_a_pair_never_matters_and_a_seed_repeats(toy):
+    sequences, (train, validation, test) = toy
+    turned = Pairs(test.b, test.a, test.labels)
+    for one, two in zip(
+        run_baselines(sequences, train, validation, test),
+        run_baselines(sequences, train, validation, turned),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one.probabilities, two.probabilities, atol=1e-6)
+
+
+def test_test_labels_and_test_proteins_never_reach_the_models(toy):
+    sequences, (train, _, test) = toy
+    other = {
+        name: sequence if name in set(train.a) | set(train.b) else "W" * 60
+        for name, sequence in sequences.items()
+    }
+    flipped = Pairs(test.a, test.b, 1 - test.labels)
+    first = run_baselines(sequences, train, train, test)
+    second = run_baselines(other, train, train, flipped)
+    for one, two in zip(first, second, strict=True):
+        np.testing.assert_allclose(one.validation_probabilities, two.validation_probabilities, atol=1e-6)
+
+
+def test_bad_input_is_named(toy):
+    sequences, (train, validation, test) = toy
+    with pytest.raises(InputError, match="sequences lack 1 proteins of the pairs, such as P99"):
+        run_baselines(sequences, train, validation, _pairs(("P99", "P1", 1)))
+    with pytest.raises(InputError, match="pooled embeddings lack"):
+        run_baselines(sequences, train, validation, test, pooled={"P1": np.ones(3)})
+    with pytest.raises(InputError, match=r"train\.labels hold"):
+        run_baselines(sequences, _pairs(("P1", "P2", 1)), validation, test)
+    with pytest.raises(InputError, match="'P1' is empty"):
+        composition_features({"P1": ""})
+    with pytest.raises(InputError, match="same"):
+        pair_features(np.ones((2, 3)), np.ones((1, 3)))

@@ -1,0 +1,270 @@
+"""Datasets: the demo's known truth, the user's files, and the published files in cache and download."""
+
+import hashlib
+import os
+import socket
+import threading
+from collections import Counter
+from functools import partial
+from http.server import HTTPServer, SimpleHTTPRequestHandler
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from ppi_lib import datasets
+from ppi_lib.datasets import load_dataset, load_files, make_demo
+from ppi_lib.errors import InputError
+from ppi_lib.proteins import STANDARD, shared_proteins
+
+HOME = os.environ.get("PPI_DATA_HOME")
+
+
+def needs(name: str):
+    there = bool(HOME) and (Path(HOME) / name).is_dir()
+    return pytest.mark.skipif(not there, reason=f"PPI_DATA_HOME names no folder with {name}/")
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return make_demo()
+
+
+def kind_of(demo, protein: str) -> tuple[str, str]:
+    return tuple(demo.sites[protein][2].split())
+
+
+def test_the_demo_has_the_sizes_asked_for_and_disjoint_balanced_splits(demo):
+    assert [len(p) for p in (demo.train, demo.validation, demo.test)] == [6000, 1000, 2000]
+    assert len(demo.proteins.sequences) == 800
+    lengths = [len(sequence) for sequence in demo.proteins.sequences.values()]
+    assert 60 <= min(lengths) < 200 < np.median(lengths) < 400 < max(lengths) <= 1200
+    assert not shared_proteins(demo.train, demo.test)
+    assert not shared_proteins(demo.train, demo.validation)
+    assert not shared_proteins(demo.validation, demo.test)
+    for pairs in (demo.train, demo.validation, demo.test):
+        assert pairs.labels.mean() == 0.5
+        assert len({frozenset(pair) for pair in zip(pairs.a, pairs.b, strict=True)}) == len(pairs)
+
+
+def test_a_lock_and_a_key_of_one_family_interact_and_nothing_else(demo):
+    for pairs in (demo.train, demo.validation, demo.test):
+        for a, b, label in zip(pairs.a, pairs.b, pairs.labels, strict=True):
+            (role_a, family_a), (role_b, family_b) = kind_of(demo, a), kind_of(demo, b)
+            assert label == (role_a != role_b and family_a == family_b)
+
+
+def test_a_site_holds_the_motif_of_its_kind():
+    demo = make_demo(mutated=0)
+    motifs = {}
+    for protein, (start, stop, kind) in demo.sites.items():
+        motifs.setdefault(kind, set()).add(demo.proteins.sequences[protein][start:stop])
+    assert len(motifs) == 8
+    assert all(len(strings) == 1 for strings in motifs.values())
+    strings = [strings.pop() for strings in motifs.values()]
+    assert len(set(strings)) == 8
+    assert len({"".join(sorted(string)) for string in strings}) == 1
+
+
+def test_mutation_changes_a_tenth_of_the_motif_at_most(demo):
+    plain = make_demo(mutated=0)
+    by_kind = {kind: plain.proteins.sequences[p][i:j] for p, (i, j, kind) in plain.sites.items()}
+    same = [
+        np.mean([x == y for x, y in zip(demo.proteins.sequences[p][i:j], by_kind[kind], strict=True)])
+        for p, (i, j, kind) in demo.sites.items()
+    ]
+    assert 0.87 < np.mean(same) < 0.95
+
+
+def test_degree_and_composition_say_nothing_in_the_demo(demo):
+    for pairs in (demo.train, demo.validation, demo.test):
+        positive = pairs.labels == 1
+        counts = [Counter([*pairs.a[mask], *pairs.b[mask]]) for mask in (positive, ~positive)]
+        differences = [abs(counts[0][protein] - counts[1][protein]) for protein in pairs.proteins]
+        assert np.mean(differences) < 1
+        assert max(counts[0].values()) < 2 * np.mean(list(counts[0].values()))
+    letters = {
+        p: [s.count(x) / len(s) for x in STANDARD] + [np.log(len(s)) / 10]
+        for p, s in demo.proteins.sequences.items()
+    }
+
+    def features(pairs):
+        a, b = (np.array([letters[p] for p in side]) * 20 for side in (pairs.a, pairs.b))
+        return np.hstack([a + b, abs(a - b), a * b])
+
+    for model in (
+        LogisticRegression(C=0.1, max_iter=300),
+        HistGradientBoostingClassifier(max_iter=20, max_leaf_nodes=8),
+    ):
+        model.fit(features(demo.train), demo.train.labels)
+        scores = model.predict_proba(features(demo.test))[:, 1]
+        assert 0.35 < roc_auc_score(demo.test.labels, scores) < 0.65
+
+
+def test_the_seed_decides_the_demo():
+    small = partial(make_demo, proteins=160, pairs=(200, 40, 60), shares=(0.6, 0.2, 0.2))
+    one, again, other = small(seed=1), small(seed=1), small(seed=2)
+    assert dict(one.proteins.sequences) == dict(again.proteins.sequences)
+    assert list(one.train.a) == list(again.train.a)
+    assert list(one.train.a) != list(other.train.a)
+    assert [len(p) for p in (one.train, one.validation, one.test)] == [200, 40, 60]
+
+
+def test_a_demo_that_cannot_be_made_is_refused():
+    with pytest.raises(InputError, match="more proteins"):
+        make_demo(proteins=80)
+    with pytest.raises(InputError, match="motif_length 3"):
+        make_demo(motif_length=3)
+
+
+def test_an_unknown_name_is_refused_with_the_names():
+    with pytest.raises(InputError, match=r"'nope'.*demo, bernett, b4ppi_yeast"):
+        load_dataset("nope")
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Thirty proteins and tables of pairs in which all have both labels."""
+    (tmp_path / "p.fasta").write_text("".join(f">P{i}\nMKVLAA\n" for i in range(30)))
+
+    def table(name, ids, header="", ending=lambda i: ""):
+        rows = [(a, b) for n, a in enumerate(ids) for b in ids[n:]]
+        lines = [f"P{a}\tP{b}\t{i % 2}{ending(i)}\n" for i, (a, b) in enumerate(rows)]
+        (tmp_path / name).write_text(header + "".join(lines))
+        return tmp_path / name
+
+    return tmp_path / "p.fasta", table
+
+
+def test_three_tables_are_taken_as_given_and_overlaps_noted(files):
+    proteins, table = files
+    train, validation, test = table("t", range(10)), table("v", range(10, 15)), table("s", range(8, 14))
+    dataset = load_files(proteins, train, validation_path=validation, test_path=test)
+    assert [len(p) for p in (dataset.train, dataset.validation, dataset.test)] == [55, 15, 21]
+    assert any("2 proteins stand in both train and test" in note for note in dataset.notes)
+    assert dataset.sites is None
+
+
+def test_two_tables_lend_validation_pairs(files):
+    proteins, table = files
+    dataset = load_files(proteins, table("t", range(15)), test_path=table("s", range(20, 25)), seed=1)
+    assert [len(p) for p in (dataset.train, dataset.validation, dataset.test)] == [108, 12, 15]
+    assert any("12 training pairs" in note for note in dataset.notes)
+    with pytest.raises(InputError, match="test_path None"):
+        load_files(proteins, table("t", range(15)), validation_path=table("v", range(20, 25)))
+
+
+def test_one_table_is_split_by_its_column_or_by_protein(files):
+    proteins, table = files
+    header = "protein_a\tprotein_b\tlabel\tsplit\n"
+    values = ["\ttrain", "\ttrain", "\tval", "\tval", "\tTest", "\tTest"]
+    dataset = load_files(proteins, table("t", range(10), header, lambda i: values[i % 6]))
+    assert [len(p) for p in (dataset.train, dataset.validation, dataset.test)] == [19, 18, 18]
+    dataset = load_files(proteins, table("u", range(30)))
+    assert not shared_proteins(dataset.train, dataset.test)
+    assert any("across them dropped" in note for note in dataset.notes)
+    with pytest.raises(InputError, match=r"holds fold1.*expected train"):
+        load_files(proteins, table("t", range(10), header, lambda i: "\tfold1"))
+
+
+def test_a_pair_without_sequence_or_a_split_of_one_class_is_refused(files, tmp_path):
+    proteins, table = files
+    train, test = table("t", range(10)), table("s", range(28, 33))
+    with pytest.raises(InputError, match="test pairs have 3 ids"):
+        load_files(proteins, train, test_path=test)
+    (tmp_path / "one").write_text("P1\tP2\t1\nP3\tP4\t1\n")
+    with pytest.raises(InputError, match=r"test split .*all labelled 1"):
+        load_files(proteins, train, test_path=tmp_path / "one")
+    with pytest.raises(InputError, match="given pairs have 3 ids"):
+        load_files(proteins, test)
+
+
+@pytest.fixture
+def published(tmp_path, monkeypatch):
+    """A stand-in for b4ppi_yeast with its files in a folder of their own, served on this machine."""
+    served = tmp_path / "served"
+    served.mkdir()
+    ids = [f"P{i}" for i in range(12)]
+    rows = [
+        f"{a}|{b}|{(i + j) % 2}|{('train', 'test')[i > 8]}\n"
+        for i, a in enumerate(ids)
+        for j, b in enumerate(ids[:i])
+    ]
+    header = "uniprotID_A|uniprotID_B|isInteraction|trainTest\n"
+    (served / "pairs.csv").write_text(header + "".join(rows))
+    (served / "proteins.csv").write_text("uniprotID|sequence\n" + "".join(f"{p}|MKV\n" for p in ids))
+    hashes = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(served.iterdir())}
+    handler = partial(SimpleHTTPRequestHandler, directory=served)
+    monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    server = HTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("PPI_DATA_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    address = f"http://127.0.0.1:{server.server_port}/"
+    monkeypatch.setitem(datasets._FILES, "b4ppi_yeast", (address, hashes))
+    yield served, tmp_path / "cache" / "b4ppi_yeast", hashes
+    server.shutdown()
+    server.server_close()
+
+
+def test_files_are_downloaded_once_and_then_used_without_a_network(published, monkeypatch):
+    _, cache, hashes = published
+    dataset = load_dataset("b4ppi_yeast")
+    assert sorted(p.name for p in cache.iterdir()) == ["pairs.csv", "proteins.csv"]
+    assert len(dataset.train) + len(dataset.validation) == 36
+    assert len(dataset.validation) == 4
+    assert any("node degree" in note and "9 proteins" in note for note in dataset.notes)
+    monkeypatch.setitem(datasets._FILES, "b4ppi_yeast", ("http://127.0.0.1:1/", hashes))
+    assert list(load_dataset("b4ppi_yeast").train.a) == list(dataset.train.a)
+    assert list(load_dataset("b4ppi_yeast", seed=1).train.a) != list(dataset.train.a)
+
+
+def test_a_changed_file_in_the_cache_is_refused(published):
+    _, cache, _ = published
+    load_dataset("b4ppi_yeast")
+    with open(cache / "pairs.csv", "a") as file:
+        file.write("P0|P11|1|test\n")
+    with pytest.raises(InputError, match=r"pairs\.csv: its SHA-256 .*Delete it"):
+        load_dataset("b4ppi_yeast")
+
+
+def test_a_download_with_another_hash_is_refused_and_not_kept(published):
+    served, cache, _ = published
+    with open(served / "pairs.csv", "a") as file:
+        file.write("P0|P11|1|test\n")
+    with pytest.raises(InputError, match="couldn't be downloaded"):
+        load_dataset("b4ppi_yeast")
+    assert not (cache / "pairs.csv").exists()
+
+
+def test_no_network_says_where_to_put_which_file(published, monkeypatch):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{closed.getsockname()[1]}/"
+    monkeypatch.setitem(datasets._FILES, "b4ppi_yeast", (address, published[2]))
+    with pytest.raises(InputError, match=r"PPI_DATA_HOME .*b4ppi_yeast/pairs\.csv"):
+        load_dataset("b4ppi_yeast")
+
+
+@needs("bernett")
+def test_bernett_has_the_published_counts():
+    dataset = load_dataset("bernett")
+    assert [len(p) for p in (dataset.train, dataset.validation, dataset.test)] == [163_192, 59_260, 52_048]
+    assert [len(p.proteins) for p in (dataset.train, dataset.validation, dataset.test)] == [4286, 3711, 3022]
+    lengths = [len(sequence) for sequence in dataset.proteins.sequences.values()]
+    assert (len(lengths), min(lengths), max(lengths), np.median(lengths)) == (11_019, 51, 34_350, 465)
+    assert all(p.labels.mean() == 0.5 for p in (dataset.train, dataset.validation, dataset.test))
+    assert not any("stand in both" in note or "dropped" in note for note in dataset.notes)
+
+
+@needs("b4ppi_yeast")
+def test_b4ppi_has_the_published_counts_and_says_what_it_shares():
+    dataset = load_dataset("b4ppi_yeast")
+    assert len(dataset.train) + len(dataset.validation) == 60_738
+    assert (len(dataset.test), len(dataset.proteins.sequences)) == (25_398, 6_721)
+    assert any(
+        "6,612 have both proteins in train, 17,548 one and 1,238 none" in note for note in dataset.notes
+    )

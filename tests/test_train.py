@@ -1,0 +1,196 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from ppi_lib.checkpoint import create_ppi_classifier
+from ppi_lib.encoder import PRESETS
+from ppi_lib.errors import InputError
+from ppi_lib.proteins import Pairs
+from ppi_lib.train import (
+    PairDataset,
+    TrainConfig,
+    collate_fn_v5,
+    parameter_counts,
+    standardise_input,
+    train_classifier,
+    train_epoch,
+    validate_epoch,
+)
+
+CONFIG = TrainConfig(epochs=8, learning_rate=3e-3, batch_size=32, micro_batch=16, precision="float32")
+
+
+def trained(tiny, store, pair_sets, config=CONFIG, **kwargs):
+    model = create_ppi_classifier(config=tiny)
+    return model, train_classifier(model, store, *pair_sets, config, progress=False, **kwargs)
+
+
+def same_weights(first: nn.Module, second: nn.Module) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+
+
+def test_it_learns_a_rule_that_holds_for_new_proteins(tiny, store, pair_sets):
+    _, result = trained(tiny, store, pair_sets)
+    assert result.history["validation_auroc"].max() > 0.7
+    assert 0 < result.threshold < 1
+
+
+def test_permuted_labels_teach_nothing(tiny, store, pair_sets):
+    train, validation = pair_sets
+    labels = np.random.default_rng(0).permutation(train.labels)
+    permuted = Pairs(a=train.a, b=train.b, labels=labels, notes=())
+    _, result = trained(tiny, store, (permuted, validation))
+    assert abs(result.history["validation_auroc"].iloc[-1] - 0.5) < 0.25
+
+
+def test_the_frozen_encoder_is_left_as_it_was(tiny, store, pair_sets):
+    model, _ = trained(tiny, store, pair_sets)
+    fresh = create_ppi_classifier(config=tiny)
+    standardise_input(fresh, store, pair_sets[0].proteins)
+    assert same_weights(model.encoder, fresh.encoder)
+    assert not same_weights(model.head, fresh.head)
+
+
+def test_one_step_equals_a_step_of_the_plain_way(tiny, store, pair_sets):
+    """Cached tokens, micro-batches of like length, and the plain loader give the same gradient step."""
+    import dataclasses
+
+    tiny = dataclasses.replace(tiny, dropout=0.0)
+    train, validation = pair_sets
+    rows = np.arange(32)
+    batch = Pairs(a=train.a[rows], b=train.b[rows], labels=train.labels[rows], notes=())
+    config = dataclasses.replace(CONFIG, epochs=1)
+    fast, _ = trained(tiny, store, (batch, validation), config)
+    plain = create_ppi_classifier(config=tiny)
+    standardise_input(plain, store, batch.proteins)
+    parameters = [p for p in plain.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=CONFIG.learning_rate, weight_decay=CONFIG.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=CONFIG.learning_rate, total_steps=2)
+    loader = DataLoader(PairDataset(store, batch), batch_size=32, collate_fn=collate_fn_v5)
+
+    def criterion(logits, labels):
+        return nn.functional.binary_cross_entropy_with_logits(logits, labels)
+
+    model_loss = train_epoch(plain, loader, optimizer, criterion, "cpu").loss
+    assert model_loss > 0
+    assert schedule.get_last_lr()[0] > 0
+    for (name, a), b in zip(fast.named_parameters(), plain.parameters(), strict=True):
+        if "k_proj.bias" not in name:  # its true gradient is 0, and Adam turns rounding into steps
+            assert torch.allclose(a, b, atol=3e-4), name
+
+
+def test_validate_epoch_agrees_with_the_fast_way(tiny, store, pair_sets):
+    model, result = trained(tiny, store, pair_sets)
+    loader = DataLoader(PairDataset(store, pair_sets[1]), batch_size=7, collate_fn=collate_fn_v5)
+    plain = validate_epoch(model, loader, nn.BCEWithLogitsLoss(), "cpu")
+    best = result.history.set_index("epoch").loc[result.best_epoch]
+    assert plain.loss == pytest.approx(best["validation_loss"], abs=1e-5)
+    assert plain.auroc == pytest.approx(best["validation_auroc"], abs=1e-6)
+
+
+def test_collate_takes_residue_embeddings_as_well():
+    a, b = torch.randn(70, 960), torch.randn(1, 960)
+    batch = collate_fn_v5([(a, b, 1.0), (b, a, 0.0)])
+    assert batch.a.values.shape == (2, 3, 960)
+    assert batch.a.lengths.tolist() == [70, 1]
+    assert torch.allclose(batch.a.values[0, 2], a[64:].mean(dim=0), atol=1e-6)
+    assert batch.labels.tolist() == [1.0, 0.0]
+
+
+KILLED = """
+import sys
+import numpy as np, torch
+torch.set_num_threads(1)
+sys.path.insert(0, {tests!r})
+from conftest import TINY
+from ppi_lib.checkpoint import create_ppi_classifier
+from ppi_lib.proteins import Pairs
+from ppi_lib.store import PatchStore
+from ppi_lib.train import TrainConfig, train_classifier
+data = np.load({data!r}, allow_pickle=False)
+sets = [Pairs(a=data[n + "a"].astype(object), b=data[n + "b"].astype(object), labels=data[n + "l"], notes=()) for n in "tv"]
+config = TrainConfig(epochs=8, learning_rate=3e-3, batch_size=32, micro_batch=16, precision="float32")
+model = create_ppi_classifier(config=TINY)
+print("start", flush=True)
+train_classifier(model, PatchStore({store!r}), *sets, config, out={out!r}, progress=False,
+                 callbacks=[lambda p: print(p.epoch, p.step, flush=True)])
+torch.save(model.state_dict(), {out!r} + "/final.pt")
+"""
+
+
+def test_a_killed_training_ends_with_the_same_weights(tiny, store, pair_sets, tmp_path):
+    whole, _ = trained(tiny, store, pair_sets)
+    arrays = {n + k: v for n, p in zip("tv", pair_sets, strict=True) for k, v in (("a", p.a), ("b", p.b), ("l", p.labels))}
+    np.savez(tmp_path / "pairs.npz", **{k: v.astype(str) if v.dtype == object else v for k, v in arrays.items()})
+    script = KILLED.format(
+        tests=os.path.dirname(__file__), data=str(tmp_path / "pairs.npz"), store=str(store.path), out=str(tmp_path)
+    )
+    for kill_after in ("2 3\n", "5 1\n", None):
+        with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+            for line in process.stdout:
+                if line == kill_after:
+                    process.send_signal(signal.SIGKILL)
+                    break
+            process.stdout.read()
+    assert process.returncode == 0
+    resumed = torch.load(tmp_path / "final.pt", weights_only=True)
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.state_dict().items())
+
+
+def test_stale_tokens_are_not_used(tiny, store, pair_sets, tmp_path):
+    trained(tiny, store, pair_sets, out=tmp_path)
+    (tmp_path / "training.pt").unlink()
+    other = create_ppi_classifier(config=tiny, seed=1)
+    cached = train_classifier(other, store, *pair_sets, CONFIG, out=tmp_path, progress=False)
+    fresh = train_classifier(
+        create_ppi_classifier(config=tiny, seed=1), store, *pair_sets, CONFIG, progress=False
+    )
+    assert cached.history["train_loss"].tolist() == fresh.history["train_loss"].tolist()
+
+
+def test_a_folder_with_another_training_is_refused(tiny, store, pair_sets, tmp_path):
+    trained(tiny, store, pair_sets, out=tmp_path)
+    with pytest.raises(InputError, match="other settings, data or another model"):
+        trained(tiny, store, pair_sets[::-1], out=tmp_path)
+
+
+def pairs(*labels) -> Pairs:
+    values = None if labels == (None,) else np.array(labels, dtype=np.float32)
+    count = 1 if values is None else len(labels)
+    ids = np.array(["P01"] * count, dtype=object)
+    return Pairs(a=ids, b=ids, labels=values, notes=())
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [(pairs(), "pairs are empty"), (pairs(None), "pairs have no labels"), (pairs(1, 1), "pairs are all labelled 1")],
+)
+def test_pairs_without_two_classes_are_refused(tiny, store, bad, message):
+    good = pairs(0, 1)
+    model = create_ppi_classifier(config=tiny)
+    with pytest.raises(InputError, match=f"training {message}"):
+        train_classifier(model, store, bad, good, progress=False)
+    with pytest.raises(InputError, match=f"validation {message}"):
+        train_classifier(model, store, good, bad, progress=False)
+
+
+def test_a_model_of_another_width_is_refused(tiny, store):
+    import dataclasses
+
+    model = create_ppi_classifier(config=dataclasses.replace(tiny, embedding_width=1280))
+    with pytest.raises(InputError, match="960 wide; the model reads 1280"):
+        train_classifier(model, store, pairs(0, 1), pairs(0, 1), progress=False)
+
+
+def test_parameters_are_counted():
+    model = create_ppi_classifier()
+    assert parameter_counts(model) == (101_587_201, 14_638_849)
+    assert PRESETS["v5"] == model.config
