@@ -31,11 +31,7 @@ _TERMINUS = 50
 _POOLED_WIDTH = 64
 _BIOPHYSICAL = [
     "log_length",
-    *(
-        f"{scale}_{number}"
-        for number in ("max", "min", "std")
-        for scale in ("hydropathy", "disorder", "charge")
-    ),
+    *(f"{scale}_{number}" for number in ("max", "min", "std") for scale in ("hydropathy", "disorder", "charge")),
     *(
         "hydrophobic_share",
         "disordered_share",
@@ -62,9 +58,7 @@ def _encode(sequences: Mapping[str, str]) -> list[np.ndarray]:
         raise InputError("sequences is empty; expected at least one protein.")
     for name, sequence in sequences.items():
         if not sequence:
-            raise InputError(
-                f"The sequence of {name!r} is empty; expected at least one residue. Leave it out."
-            )
+            raise InputError(f"The sequence of {name!r} is empty; expected at least one residue. Leave it out.")
     return [encode_residues(sequence) for sequence in sequences.values()]
 
 
@@ -122,9 +116,7 @@ def pair_features(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return sum, |difference| and product `(B, 3F)` of two proteins' numbers `(B, F)`."""
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape:
-        raise InputError(
-            f"a has shape {a.shape}, b {b.shape}; expected the same: one row per pair on both sides."
-        )
+        raise InputError(f"a has shape {a.shape}, b {b.shape}; expected the same: one row per pair on both sides.")
     return np.concatenate([a + b, np.abs(a - b), a * b], axis=1)
 
 
@@ -188,9 +180,7 @@ def degree_baseline(train, validation, test) -> Baseline:
     It ranks as log(1 + n_A) + log(1 + n_B) does and is no calibrated probability.
     """
     positive = np.asarray(train.labels) == 1
-    partners = pd.Series(
-        np.concatenate([np.asarray(train.a)[positive], np.asarray(train.b)[positive]])
-    ).value_counts()
+    partners = pd.Series(np.concatenate([np.asarray(train.a)[positive], np.asarray(train.b)[positive]])).value_counts()
 
     def score(pairs):
         n_a, n_b = (partners.reindex(np.asarray(ids), fill_value=0).to_numpy() for ids in (pairs.a, pairs.b))

@@ -155,9 +155,7 @@ def _load_bernett() -> Dataset:
     folder = _fetch("bernett")
     parts = [read_proteins(folder / f"Intra{i}_dictionary.tsv") for i in (1, 0, 2)]
     sequences = {protein: sequence for part in parts for protein, sequence in part.sequences.items()}
-    splits = PairSplits(
-        *(read_pairs(folder / f"Intra{i}_interaction.tsv", labels="required") for i in (1, 0, 2))
-    )
+    splits = PairSplits(*(read_pairs(folder / f"Intra{i}_interaction.tsv", labels="required") for i in (1, 0, 2)))
     labelled = zip(splits._fields, parts, strict=True)
     notes = tuple(f"{split}: {note}" for split, part in labelled for note in part.notes)
     return _build("bernett", Proteins(sequences=sequences, notes=notes), splits)
@@ -186,9 +184,7 @@ def load_dataset(name: str, *, seed: int = 0) -> Dataset:
         return _load_bernett()
     if name == "b4ppi_yeast":
         return _load_b4ppi(seed)
-    raise InputError(
-        f"name is {name!r}; expected one of {', '.join(NAMES)}. For your own files use load_files."
-    )
+    raise InputError(f"name is {name!r}; expected one of {', '.join(NAMES)}. For your own files use load_files.")
 
 
 def make_demo(
@@ -208,18 +204,14 @@ def make_demo(
     `mutated` is the chance of each motif residue to be replaced. Lengths are log-normal, within 60 to 1,200.
     """
     if families < 2 or not 4 <= motif_length <= 30:
-        raise InputError(
-            f"families is {families}, motif_length {motif_length}; expected from 2, and 4 to 30."
-        )
+        raise InputError(f"families is {families}, motif_length {motif_length}; expected from 2, and 4 to 30.")
     generator = np.random.default_rng(seed)
     bounds = np.round(np.cumsum([0, *shares]) * proteins).astype(int)
     kinds = np.concatenate([generator.permutation(np.arange(n) % (2 * families)) for n in np.diff(bounds)])
     planted = plant_motifs(kinds, motif_length, mutated, median_length, generator)
     ids = np.array(list(planted.sequences), dtype=object)
     spans = [slice(start, stop) for start, stop in pairwise(bounds)]
-    splits = [
-        draw_pairs(ids[span], kinds[span], count, generator) for span, count in zip(spans, pairs, strict=True)
-    ]
+    splits = [draw_pairs(ids[span], kinds[span], count, generator) for span, count in zip(spans, pairs, strict=True)]
     note = f"Made with seed {seed}, not measured: a lock and a key of the same family interact, nothing else."
     demo = _build("demo", Proteins(sequences=planted.sequences, notes=()), PairSplits(*splits), (note,))
     return replace(demo, sites=planted.sites)

@@ -17,9 +17,7 @@ from ppi_lib.proteins import Pairs
 from ppi_lib.scales import STANDARD
 
 # Per cent of the residues of 11,019 human proteins (the bernett set), in the order of STANDARD.
-_HUMAN = np.array(
-    [7.1, 2.1, 4.9, 7.3, 3.5, 6.5, 2.6, 4.2, 5.8, 10.0, 2.1, 3.6, 6.4, 4.9, 5.7, 8.4, 5.3, 6.0, 1.2, 2.6]
-)
+_HUMAN = np.array([7.1, 2.1, 4.9, 7.3, 3.5, 6.5, 2.6, 4.2, 5.8, 10.0, 2.1, 3.6, 6.4, 4.9, 5.7, 8.4, 5.3, 6.0, 1.2, 2.6])
 
 
 class Planted(NamedTuple):
@@ -32,9 +30,7 @@ def _random_residues(count: int, generator: np.random.Generator) -> np.ndarray:
     return generator.choice(20, count, p=_HUMAN / _HUMAN.sum())
 
 
-def _plant_both(
-    motif: np.ndarray, decoy: np.ndarray, median: int, generator: np.random.Generator
-) -> tuple[str, int]:
+def _plant_both(motif: np.ndarray, decoy: np.ndarray, median: int, generator: np.random.Generator) -> tuple[str, int]:
     """Return a sequence that holds `motif (M,)` and, beside it, `decoy`; and where the motif starts."""
     length = int(np.clip(generator.lognormal(np.log(median), 0.5), 60, 1200))
     codes = _random_residues(length, generator)

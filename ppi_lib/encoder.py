@@ -163,7 +163,9 @@ class SelfAttention(Attention):
     """Multi-head attention of a protein's tokens to one another."""
 
     def forward(self, x: Float[Tensor, "B P D"], mask: Bool[Tensor, "B P"]) -> Float[Tensor, "B P D"]:
-        q, k, v = (f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj))
+        q, k, v = (
+            f(x).unflatten(-1, (self.heads, -1)).transpose(1, 2) for f in (self.q_proj, self.k_proj, self.v_proj)
+        )
         context = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :])
         return self.out_proj(context.transpose(1, 2).flatten(2))
 

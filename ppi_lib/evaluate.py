@@ -80,8 +80,7 @@ def _check(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"labels hold {y[~np.isin(y, (0, 1))][0]:g}; expected only 0 and 1. Recode them.")
     if p.min() < 0 or p.max() > 1:
         raise InputError(
-            f"probabilities run from {p.min():g} to {p.max():g}; expected 0 to 1. "
-            "Take the sigmoid of logits first."
+            f"probabilities run from {p.min():g} to {p.max():g}; expected 0 to 1. Take the sigmoid of logits first."
         )
     if y.min() == y.max():
         raise InputError(f"labels are all {y[0]:g}; expected both classes. Add pairs of the other class.")
@@ -91,9 +90,7 @@ def _check(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
 def _ratio(top, bottom) -> np.ndarray:
     """Divide, with 0 where the bottom is 0, as scikit-learn does for its rates."""
     top, bottom = np.asarray(top, dtype=float), np.asarray(bottom, dtype=float)
-    return np.divide(
-        top, bottom, out=np.zeros(np.broadcast_shapes(top.shape, bottom.shape)), where=bottom > 0
-    )
+    return np.divide(top, bottom, out=np.zeros(np.broadcast_shapes(top.shape, bottom.shape)), where=bottom > 0)
 
 
 def _mcc(tp, fp, fn, tn) -> np.ndarray:
@@ -131,9 +128,7 @@ def compute_metrics(labels, probabilities, threshold: float) -> Metrics:
     """Return all metrics; the rates that need a decision take it at `threshold`."""
     y, p = _check(labels, probabilities)
     called = p >= threshold
-    precision, recall, f1, _ = sk.precision_recall_fscore_support(
-        y, called, average="binary", zero_division=0
-    )
+    precision, recall, f1, _ = sk.precision_recall_fscore_support(y, called, average="binary", zero_division=0)
     return Metrics(
         auroc=float(sk.roc_auc_score(y, p)),
         auprc=float(sk.average_precision_score(y, p)),

@@ -72,9 +72,7 @@ def plot_history(history: pd.DataFrame) -> go.Figure:
     for column, name, label, style in _HISTORY:
         show = {"legend": f"legend{column}" if column > 1 else "legend", "showlegend": column < 3}
         line = {"mode": mode, "line": _style(style), "marker": {"size": 4}}
-        figure.add_trace(
-            go.Scatter(x=history["epoch"], y=history[name], name=label, **line, **show), 1, column
-        )
+        figure.add_trace(go.Scatter(x=history["epoch"], y=history[name], name=label, **line, **show), 1, column)
     _mark_best(figure, history)
     figure.update_xaxes(title_text="epoch", rangemode="tozero", nticks=6)
     for column, title in enumerate(("binary cross-entropy (nats)", "validation score", "learning rate")):
@@ -114,9 +112,7 @@ def plot_precision_recall(curves: Mapping[str, "Curves"], prevalence: float) -> 
     """One precision-recall curve a name, with its AUPRC in the legend; chance is the prevalence."""
     _require_curves(curves)
     if not 0 < prevalence < 1:
-        raise InputError(
-            f"prevalence is {prevalence}; expected the share of positive pairs, between 0 and 1."
-        )
+        raise InputError(f"prevalence is {prevalence}; expected the share of positive pairs, between 0 and 1.")
     figure = go.Figure()
     for index, (name, curve) in enumerate(curves.items()):
         x, y = curve.precision_recall["recall"], curve.precision_recall["precision"]

@@ -76,9 +76,7 @@ def plot_attention(weights, patches_a: int, name_a: str, name_b: str, *, patch: 
     figure.update_yaxes(tickvals=levels, ticktext=labels, range=[-0.6, heads + 1], showgrid=False)
     figure.update_yaxes(title_text="head", row=1, col=1)
     figure.update_yaxes(showline=False, ticks="", row=1, col=2)
-    return figure.update_layout(
-        template=TEMPLATE, width=692, height=90 + 18 * (heads + 1), barmode="overlay", bargap=0
-    )
+    return figure.update_layout(template=TEMPLATE, width=692, height=90 + 18 * (heads + 1), barmode="overlay", bargap=0)
 
 
 def plot_lengths(lengths, *, cut: int = 1502, bins: int = 60) -> go.Figure:
@@ -86,9 +84,7 @@ def plot_lengths(lengths, *, cut: int = 1502, bins: int = 60) -> go.Figure:
     groups = lengths if isinstance(lengths, Mapping) else {"proteins": lengths}
     arrays = {name: np.asarray(values, dtype=float) for name, values in groups.items()}
     if not arrays or any(len(values) == 0 or values.min() < 1 for values in arrays.values()):
-        raise InputError(
-            "lengths hold nothing, or a length below 1; expected residues per protein, 1 or more."
-        )
+        raise InputError("lengths hold nothing, or a length below 1; expected residues per protein, 1 or more.")
     everything = np.concatenate(list(arrays.values()))
     edges = np.geomspace(everything.min(), everything.max() * 1.001 + 1, bins + 1)
     figure = go.Figure()
@@ -106,9 +102,7 @@ def plot_lengths(lengths, *, cut: int = 1502, bins: int = 60) -> go.Figure:
     figure.add_vline(cut, line={"color": "#333333", "width": 1, "dash": "dash"})
     mark = {"showarrow": False, "xanchor": "left", "yanchor": "top", "xshift": 3, "yref": "paper"}
     figure.add_annotation(x=np.log10(cut), y=1, text=f"cut at {cut:,}", **mark)
-    ticks = [
-        v for v in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000) if edges[0] <= v <= edges[-1]
-    ]
+    ticks = [v for v in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000) if edges[0] <= v <= edges[-1]]
     axis = {"tickvals": ticks, "ticktext": [f"{tick:,}" for tick in ticks], "title_text": "length (residues)"}
     figure.update_xaxes(type="log", **axis)
     figure.update_yaxes(title_text="proteins", rangemode="tozero")
@@ -121,9 +115,7 @@ def plot_parameters(table: pd.DataFrame) -> go.Figure:
     require_columns(table, "table", ("part", "parameters"))
     if (table["parameters"] < 1).any():
         raise InputError("table.parameters holds a number below 1; expected counts. Leave out empty parts.")
-    trainable = (
-        table["trainable"].astype(bool) if "trainable" in table else pd.Series(True, index=table.index)
-    )
+    trainable = table["trainable"].astype(bool) if "trainable" in table else pd.Series(True, index=table.index)
     figure = go.Figure()
     for flag, name, colour in ((True, "trained", PALETTE[1]), (False, "frozen", PALETTE[0])):
         part = table[trainable == flag]
@@ -144,9 +136,7 @@ def plot_parameters(table: pd.DataFrame) -> go.Figure:
     low = np.floor(np.log10(table["parameters"].min()) - 0.3)
     axis = {"type": "log", "range": [low, top + 0.22 * (top - low)], "dtick": 1, "exponentformat": "power"}
     figure.update_xaxes(title_text="parameters", **axis)
-    figure.update_yaxes(
-        categoryorder="array", categoryarray=list(table["part"])[::-1], ticks="", showgrid=False
-    )
+    figure.update_yaxes(categoryorder="array", categoryarray=list(table["part"])[::-1], ticks="", showgrid=False)
     legend = {"orientation": "h", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"}
     layout = {
         "width": 460,

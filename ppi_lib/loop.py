@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from ppi_lib.errors import InputError
 from ppi_lib.files import write_atomically
 
-
 Row = dict[str, float | int]
 """One epoch of a history."""
 
@@ -239,7 +238,14 @@ def _run_epoch(
         losses.append(optimise(run, task, micro_batches, dtype))
         rate = run.schedule.get_last_lr()[0]
         progress = Progress(
-            epoch, step, task.steps, run.config.epochs, losses[-1], rate, time.monotonic() - start, tuple(run.history)
+            epoch,
+            step,
+            task.steps,
+            run.config.epochs,
+            losses[-1],
+            rate,
+            time.monotonic() - start,
+            tuple(run.history),
         )
         for callback in callbacks:
             callback(progress)

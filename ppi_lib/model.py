@@ -11,13 +11,24 @@ Shape letters: B pairs, L residues, P patches of one protein, T tokens of both, 
 D model width, H heads. Masks: True = real, False = padding.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ppi_lib.encoder import PRESETS, Attention, FeedForward, MAEEncoder, ModelConfig, Patches, patch_mask, pool_residues
+from ppi_lib.encoder import (
+    PRESETS,
+    Attention,
+    FeedForward,
+    MAEEncoder,
+    ModelConfig,
+    Patches,
+    patch_mask,
+    pool_residues,
+)
 from ppi_lib.errors import InputError
 
 
@@ -104,7 +115,7 @@ class InteractionMLPHead(nn.Sequential):
     def __init__(self, config: ModelConfig):
         widths = (config.width, *config.head_widths)
         blocks = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             blocks += [nn.Linear(before, after), nn.LayerNorm(after), nn.GELU(), nn.Dropout(config.dropout)]
         super().__init__(*blocks, nn.Linear(widths[-1], 1))
         for module in self:
@@ -161,3 +172,24 @@ class PPIClassifier(nn.Module):
     def score_tokens(self, tokens: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, " B"]:
         """Return the logits from both proteins' patch tokens, side by side; the encoder is not run."""
         return self.head(self.interaction(tokens, mask).vector).squeeze(-1)
+
+
+def parameter_table(model: PPIClassifier) -> pd.DataFrame:
+    """Return `part`, `parameters` and `trainable` for each part of the architecture, in the order of the data."""
+    encoder, interaction = model.encoder, model.interaction
+    parts = {
+        "patch embedding": encoder.patch_embedding.parameters(),
+        "position embedding": [encoder.position],
+        "CLS token": [encoder.cls_token],
+        "encoder layers": encoder.layers.parameters(),
+        "encoder norm": encoder.norm.parameters(),
+        "CLS_int": [interaction.cls_int],
+        "cross-attention layers": interaction.layers.parameters(),
+        "interaction norm": interaction.norm.parameters(),
+        "head": model.head.parameters(),
+    }
+    rows = []
+    for part, parameters in parts.items():
+        tensors = list(parameters)
+        rows.append((part, sum(p.numel() for p in tensors), any(p.requires_grad for p in tensors)))
+    return pd.DataFrame(rows, columns=["part", "parameters", "trainable"])

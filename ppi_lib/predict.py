@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 
+from ppi_lib.errors import InputError
+from ppi_lib.files import write_atomically
 from ppi_lib.loop import resolve_precision
 from ppi_lib.model import PPIClassifier
 from ppi_lib.proteins import Pairs
@@ -34,3 +37,31 @@ def predict_pairs(
     table = encode_proteins(model, store, pairs.proteins, dtype=dtype, cache=cache, progress=progress)
     logits = score_pairs(model, table, table.places(pairs.a), table.places(pairs.b), dtype=dtype).astype(np.float64)
     return Prediction(logits, torch.from_numpy(logits).sigmoid().numpy())
+
+
+_WRITERS = {".parquet": "to_parquet", ".tsv": "to_csv", ".csv": "to_csv"}
+
+
+def check_target(path: str | Path) -> None:
+    """Raise `InputError` unless `path` is a file that scores can be written to."""
+    path = Path(path)
+    if path.suffix not in _WRITERS:
+        raise InputError(f"{path}: ends with {path.suffix!r}; expected {', '.join(_WRITERS)}.")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist. Make it first.")
+
+
+def write_predictions(pairs: Pairs, prediction: Prediction, threshold: float, path: Path) -> None:
+    """Write `protein_a`, `protein_b`, `probability`, `logit` and `interacts` (at `threshold`), in the pairs' order."""
+    check_target(path)
+    table = pd.DataFrame(
+        {
+            "protein_a": pairs.a,
+            "protein_b": pairs.b,
+            "probability": prediction.probabilities,
+            "logit": prediction.logits,
+            "interacts": prediction.probabilities >= threshold,
+        }
+    )
+    options = {} if path.suffix == ".parquet" else {"sep": "\t" if path.suffix == ".tsv" else ","}
+    write_atomically(path, lambda target: getattr(table, _WRITERS[path.suffix])(target, index=False, **options))

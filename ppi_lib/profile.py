@@ -89,7 +89,13 @@ def _windows(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     moments = np.stack([_moment(scaled[:, 0], 100, 18), _moment(scaled[:, 0], 170, 10)], axis=1)
     position = np.arange(length)
     place = np.stack(
-        [position / length, np.exp(-position / 30), np.exp(-(length - 1 - position) / 30), np.log1p(position)], axis=1
+        [
+            position / length,
+            np.exp(-position / 30),
+            np.exp(-(length - 1 - position) / 30),
+            np.log1p(position),
+        ],
+        axis=1,
     )
     local = window_mean(one_hot[:, :20], 61)
     numbers = np.concatenate([*smooth, indicators, moments, entropy[:, None], local, place], axis=1)
@@ -135,7 +141,9 @@ def profile_residues(sequence: str) -> np.ndarray:
     """Return the residue embeddings `(L, 960)`, float32, of one checked sequence."""
     codes = encode_residues(sequence)
     windows, classic = _windows(codes)
-    counts = [np.eye(size + 1)[column][:, :size] for size, column in zip(_COUNT_SIZES, _count_codes(codes), strict=True)]
+    counts = [
+        np.eye(size + 1)[column][:, :size] for size, column in zip(_COUNT_SIZES, _count_codes(codes), strict=True)
+    ]
     whole = np.broadcast_to(_whole_protein(codes, windows, classic), (len(codes), 92))
     return np.concatenate([*counts, windows, whole], axis=1).astype(np.float32)
 

@@ -8,7 +8,7 @@ Shape letters: B pairs.
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -31,6 +31,10 @@ class Proteins:
     notes: tuple[str, ...]
     """A sentence for each thing that was changed or is worth knowing."""
 
+    def take(self, ids: Iterable[str]) -> "Proteins":
+        """Return only the proteins `ids`, in that order; the notes stay with the whole."""
+        return Proteins(sequences={protein: self.sequences[protein] for protein in ids}, notes=())
+
     @property
     def cut(self) -> tuple[str, ...]:
         """Ids of the proteins of which embedding reads only the first `MAX_RESIDUES` residues."""
@@ -51,9 +55,7 @@ class Pairs:
     def __post_init__(self):
         lengths = {len(column) for column in (self.a, self.b, self.labels) if column is not None}
         if len(lengths) > 1:
-            raise InputError(
-                f"a, b and labels have lengths {sorted(lengths)}; expected the same: one value per pair."
-            )
+            raise InputError(f"a, b and labels have lengths {sorted(lengths)}; expected the same: one value per pair.")
 
     def __len__(self) -> int:
         return len(self.a)
@@ -121,9 +123,7 @@ def _pair_keys(*pair_sets: Pairs) -> list[np.ndarray]:
     columns = [column for pairs in pair_sets for column in (pairs.a, pairs.b)]
     codes, ids = pd.factorize(np.concatenate(columns))
     parts = np.split(codes.astype(np.int64), np.cumsum([len(column) for column in columns])[:-1])
-    return [
-        np.minimum(a, b) * len(ids) + np.maximum(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)
-    ]
+    return [np.minimum(a, b) * len(ids) + np.maximum(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
 
 
 def _each_once(pairs: Pairs, lines: np.ndarray, path: str | Path) -> Pairs:
@@ -226,9 +226,7 @@ def check_classes(pairs: Pairs, name: str) -> None:
         )
 
 
-def split_by_protein(
-    pairs: Pairs, *, fractions: tuple[float, float, float] = (0.6, 0.2, 0.2), seed: int
-) -> PairSplits:
+def split_by_protein(pairs: Pairs, *, fractions: tuple[float, float, float] = (0.6, 0.2, 0.2), seed: int) -> PairSplits:
     """Deal the proteins to train, validation and test by `fractions`, and keep the pairs within a group.
 
     Pairs go with the square of a fraction: the default keeps 0.36, 0.04 and 0.04 of them, which is 82%,
@@ -258,17 +256,13 @@ def split_by_protein(
 def _check_target(path: str | Path) -> Path:
     path = Path(path)
     if path.is_dir() or not path.parent.is_dir():
-        raise InputError(
-            f"{path}: can't be written; expected a file name in a folder that exists. Make the folder."
-        )
+        raise InputError(f"{path}: can't be written; expected a file name in a folder that exists. Make the folder.")
     return path
 
 
 def write_fasta(proteins: Proteins, path: str | Path) -> None:
     """Write `proteins` as FASTA, 60 residues a line."""
-    wrapped = {
-        n: "\n".join(s[i : i + 60] for i in range(0, len(s), 60)) for n, s in proteins.sequences.items()
-    }
+    wrapped = {n: "\n".join(s[i : i + 60] for i in range(0, len(s), 60)) for n, s in proteins.sequences.items()}
     _check_target(path).write_text("".join(f">{name}\n{lines}\n" for name, lines in wrapped.items()))
 
 

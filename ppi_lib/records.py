@@ -66,9 +66,7 @@ def _read_bytes(path: str | Path) -> bytes:
         if data[:2] == b"\x1f\x8b":
             data = gzip.decompress(data)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise InputError(
-            f"{path}: begins like gzip, but can't be unpacked ({error}). Copy it again."
-        ) from error
+        raise InputError(f"{path}: begins like gzip, but can't be unpacked ({error}). Copy it again.") from error
     except OSError as error:
         raise InputError(f"{path}: {error.strerror}; expected a readable file. Check the path.") from error
     if not data.strip():
@@ -125,10 +123,7 @@ def _known_columns(table: _Table, names: Mapping[str, str]) -> dict[str, int]:
     """Which column of the first row bears a usual name of each role; the leftmost where two do."""
     plain = [re.sub("[^a-z0-9]", "", cell.lower()) for cell in table.cells.iloc[0]]
     return {
-        role: i
-        for role, known in names.items()
-        for i in reversed(range(len(plain)))
-        if re.fullmatch(known, plain[i])
+        role: i for role, known in names.items() for i in reversed(range(len(plain))) if re.fullmatch(known, plain[i])
     }
 
 
@@ -139,9 +134,7 @@ def _fasta_records(text: str, path: str | Path) -> Iterator[tuple[int, str, str]
     for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
         words = lines[start].lstrip()[1:].split()
         if not words:
-            raise InputError(
-                f"{path}, line {start + 1}: '>' without an id; expected '>P12345'. Name the protein."
-            )
+            raise InputError(f"{path}, line {start + 1}: '>' without an id; expected '>P12345'. Name the protein.")
         parts = words[0].split("|")
         name = parts[1] if len(parts) > 1 and parts[0] in ("sp", "tr") and parts[1] else words[0]
         yield start + 1, name, "".join("".join(lines[start + 1 : stop]).split())
@@ -179,9 +172,7 @@ def _clean(raw: str, name: str, place: str, changes: dict[str, list]) -> str:
         sequence = sequence[:-1]
         changes["stop"].append(name)
     if not sequence:
-        raise InputError(
-            f"{place}: {name!r} has an empty sequence; expected at least one residue. Leave it out."
-        )
+        raise InputError(f"{place}: {name!r} has an empty sequence; expected at least one residue. Leave it out.")
     wrong = sequence.translate(_NOT_RESIDUES)
     if wrong:
         what = {"-": "a gap ", ".": "a gap ", "*": "a stop "}.get(wrong[0], "")
@@ -260,12 +251,9 @@ def read_pair_rows(path: str | Path, needed: set[str]) -> PairRows:
     for role in {"a", "b", "split"} & set(columns):
         empty = np.flatnonzero(cells[columns[role]] == "")
         if len(empty):
-            raise InputError(
-                f"{path}, line {lines[empty[0]]}: an id or split is empty; expected a name. Fill it in."
-            )
+            raise InputError(f"{path}, line {lines[empty[0]]}: an id or split is empty; expected a name. Fill it in.")
     a, b, splits = (
-        cells[columns[role]].to_numpy(dtype=object) if role in columns else None
-        for role in ("a", "b", "split")
+        cells[columns[role]].to_numpy(dtype=object) if role in columns else None for role in ("a", "b", "split")
     )
     labels = _parse_labels(cells[columns["label"]], lines, path) if "label" in columns else None
     unused = [name for i, name in enumerate(table.cells.iloc[0]) if header and i not in columns.values()]

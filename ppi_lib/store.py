@@ -177,7 +177,9 @@ class StoreWriter:
         """Take one protein; it is on disk when its shard is full or the writer is closed."""
         rows = -(-length // self.info.patch)
         if patches.shape != (rows, self.info.width):
-            raise InputError(f"{protein}: patches are {patches.shape}; {length} residues make {(rows, self.info.width)}.")
+            raise InputError(
+                f"{protein}: patches are {patches.shape}; {length} residues make {(rows, self.info.width)}."
+            )
         with np.errstate(over="ignore"):
             stored = patches.astype(np.float16)
         if not np.isfinite(stored).all():

@@ -54,8 +54,7 @@ def require_columns(table: pd.DataFrame, name: str, columns: tuple[str, ...]) ->
     missing = [column for column in columns if column not in table]
     if missing:
         raise InputError(
-            f"{name} has columns {list(table)}; expected {', '.join(columns)}. "
-            f"Add or rename {', '.join(missing)}."
+            f"{name} has columns {list(table)}; expected {', '.join(columns)}. Add or rename {', '.join(missing)}."
         )
     if table.empty:
         raise InputError(f"{name} has no rows; expected at least one.")
@@ -88,18 +87,14 @@ def save_figure(
     without `height_mm` the figure keeps its own height. A mapping becomes one CSV a name, `stem`_name.csv.
     """
     if width_mm <= 0 or (height_mm is not None and height_mm <= 0):
-        raise InputError(
-            f"width_mm is {width_mm}, height_mm {height_mm}; expected above 0, such as 183 or 89."
-        )
+        raise InputError(f"width_mm is {width_mm}, height_mm {height_mm}; expected above 0, such as 183 or 89.")
     stem = Path(stem)
     stem.parent.mkdir(parents=True, exist_ok=True)
     height = figure.layout.height if height_mm is None else round(height_mm * _PIXELS_PER_MM)
     size = {"width": round(width_mm * _PIXELS_PER_MM), "height": height or TEMPLATE.layout.height}
     sized = go.Figure(figure).update_layout(**size)
     paths = _write_pages(sized, stem)
-    tables = (
-        {"": data} if isinstance(data, pd.DataFrame) else {f"_{name}": table for name, table in data.items()}
-    )
+    tables = {"": data} if isinstance(data, pd.DataFrame) else {f"_{name}": table for name, table in data.items()}
     for suffix, table in tables.items():
         paths.append(stem.with_name(f"{stem.name}{suffix}.csv"))
         table.to_csv(paths[-1], index=False)

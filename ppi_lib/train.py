@@ -1,32 +1,29 @@
 """Training the classifier.
 
-`train_classifier` is the fast way: with a frozen encoder every protein is encoded once and the pairs are
-read from its tokens. `train_epoch` and `validate_epoch` are the plain way, for a loop of one's own over a
-`DataLoader` with `collate_fn_v5`.
-
-Shape letters: B pairs, L residues, P patches, E embedding width.
+With a frozen encoder every protein is encoded once and the pairs are read from its tokens. `plain.py` has the
+plain way, for a loop of one's own.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
-from ppi_lib.encoder import Patches, pool_residues
+from ppi_lib import __version__
+from ppi_lib.checkpoint import Checkpoint, create_ppi_classifier, save_checkpoint
+from ppi_lib.encoder import PRESETS
 from ppi_lib.errors import InputError
 from ppi_lib.evaluate import best_threshold
 from ppi_lib.loop import Callback, LoopConfig, Task, fit, resolve_precision, shuffled_batches
 from ppi_lib.model import PPIClassifier
-from ppi_lib.proteins import Pairs
+from ppi_lib.proteins import Pairs, check_classes
 from ppi_lib.store import PatchStore
 from ppi_lib.tokens import TokenTable, encode_proteins, encoder_fingerprint, score_pairs
 
@@ -45,6 +42,13 @@ class TrainConfig(LoopConfig):
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least 1.")
 
 
+SETTINGS = {
+    "v5": TrainConfig(),
+    "v3": TrainConfig(learning_rate=1e-3, epochs=30, batch_size=128, micro_batch=128),
+}
+"""Settings that suit each preset."""
+
+
 class TrainResult(NamedTuple):
     history: pd.DataFrame
     """One row an epoch."""
@@ -54,18 +58,6 @@ class TrainResult(NamedTuple):
     """Why the training ended: `epochs`, `patience` or `callback`."""
     threshold: float
     """Probability with the highest MCC on the validation pairs."""
-
-
-def check_labels(pairs: Pairs, name: str) -> None:
-    """Raise `InputError` unless `pairs` are labelled and hold both classes."""
-    if len(pairs) == 0:
-        raise InputError(f"The {name} pairs are empty; expected pairs with labels 0 and 1.")
-    if pairs.labels is None:
-        raise InputError(f"The {name} pairs have no labels; expected a column of 0 and 1.")
-    if pairs.labels.min() == pairs.labels.max():
-        raise InputError(
-            f"The {name} pairs are all labelled {int(pairs.labels[0])}; expected both 0 and 1. Add pairs of the other."
-        )
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:
@@ -143,7 +135,7 @@ def train_classifier(
     training goes on from it and ends with the same weights as if it had never stopped.
     """
     for pairs, name in ((train, "training"), (validation, "validation")):
-        check_labels(pairs, name)
+        check_classes(pairs, name)
     if store.info.width != model.config.embedding_width:
         raise InputError(
             f"{store.path}: embeddings are {store.info.width} wide; the model reads {model.config.embedding_width}. "
@@ -170,6 +162,41 @@ def train_classifier(
     return TrainResult(*result, threshold=best_threshold(validation.labels, probabilities))
 
 
+def train_checkpoint(
+    store: PatchStore,
+    train: Pairs,
+    validation: Pairs,
+    *,
+    size: str = "v5",
+    config: TrainConfig | None = None,
+    out: str | Path,
+    provenance: dict[str, Any] | None = None,
+    callbacks: Sequence[Callback] = (),
+    progress: bool = True,
+) -> tuple[Checkpoint, TrainResult]:
+    """Build the preset `size`, train it with `config` (or what suits it), and save it in `out`.
+
+    Beside the checkpoint lie `history.csv` and the state that a run which was cut off goes on from.
+    """
+    if size not in PRESETS:
+        raise InputError(f"size is {size!r}; expected one of {', '.join(PRESETS)}.")
+    config = config or SETTINGS[size]
+    model = create_ppi_classifier(config=replace(PRESETS[size], embedding_width=store.info.width), seed=config.seed)
+    result = train_classifier(model, store, train, validation, config, out=out, callbacks=callbacks, progress=progress)
+    result.history.to_csv(Path(out) / "history.csv", index=False)
+    versions = {"ppi_lib": __version__, "torch": torch.__version__}
+    about = {
+        **(provenance or {}),
+        "training": vars(config),
+        "best_epoch": result.best_epoch,
+        "store": store.fingerprint,
+        "versions": versions,
+    }
+    checkpoint = Checkpoint(model.eval(), store.info, result.threshold, about)
+    save_checkpoint(checkpoint, out)
+    return checkpoint, result
+
+
 def _identity(model: PPIClassifier, store: PatchStore, *pair_sets: Pairs) -> str:
     """Hash what a training depends on besides its settings."""
     digest = hashlib.sha256(f"{encoder_fingerprint(model.encoder)} {store.fingerprint} {model.config}".encode())
@@ -177,83 +204,3 @@ def _identity(model: PPIClassifier, store: PatchStore, *pair_sets: Pairs) -> str
         digest.update("\n".join([*pairs.a, *pairs.b]).encode())
         digest.update(pairs.labels.tobytes())
     return digest.hexdigest()
-
-
-class PairBatch(NamedTuple):
-    """A batch of pairs for the plain way."""
-
-    a: Patches
-    b: Patches
-    labels: Float[Tensor, " B"]
-
-
-class PairDataset(Dataset):
-    """Labelled pairs of a store, for a plain `DataLoader` with `collate_fn_v5`."""
-
-    def __init__(self, store: PatchStore, pairs: Pairs):
-        store.require(pairs.proteins)
-        self.store, self.pairs = store, pairs
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, row: int) -> tuple[Patches, Patches, float]:
-        a, b = (Patches(*self.store.batch([side[row]])) for side in (self.pairs.a, self.pairs.b))
-        return a, b, float(self.pairs.labels[row])
-
-
-def collate_fn_v5(items: Sequence[tuple[Patches | Tensor, Patches | Tensor, float]]) -> PairBatch:
-    """Pad pairs to a batch. A protein is a `Patches` of one, or its residue embeddings `(L, E)`, pooled here."""
-    a, b, labels = zip(*items, strict=True)
-    return PairBatch(_pad(a), _pad(b), torch.tensor(labels, dtype=torch.float32))
-
-
-def _pad(proteins: Sequence[Patches | Tensor]) -> Patches:
-    single = [p if isinstance(p, Patches) else pool_residues(torch.as_tensor(p)[None]) for p in proteins]
-    values = nn.utils.rnn.pad_sequence([p.values[0] for p in single], batch_first=True)
-    return Patches(values, torch.cat([p.lengths for p in single]))
-
-
-class EpochResult(NamedTuple):
-    loss: float
-    """Mean over the pairs."""
-    auroc: float
-    auprc: float
-
-
-def _run_epoch(model: nn.Module, loader, criterion, device, after: Callable[[Tensor], None]) -> EpochResult:
-    losses, logits, labels = [], [], []
-    for a, b, label in loader:
-        a, b = (Patches(*(tensor.to(device) for tensor in protein)) for protein in (a, b))
-        output = model(a, b)
-        loss = criterion(output, label.to(device))
-        after(loss)
-        losses.append(loss.item() * len(label))
-        logits.append(output.detach().float().cpu())
-        labels.append(label)
-    label, score = torch.cat(labels).numpy(), torch.cat(logits).numpy()
-    return EpochResult(sum(losses) / len(label), roc_auc_score(label, score), average_precision_score(label, score))
-
-
-def train_epoch(
-    model: nn.Module, loader, optimizer: torch.optim.Optimizer, criterion: Callable[[Tensor, Tensor], Tensor], device
-) -> EpochResult:
-    """Train on every batch of `loader` once; `criterion` takes logits and labels `(B,)`."""
-    model.train()
-
-    def step(loss: Tensor) -> None:
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return _run_epoch(model, loader, criterion, device, step)
-
-
-def validate_epoch(model: nn.Module, loader, criterion: Callable[[Tensor, Tensor], Tensor], device) -> EpochResult:
-    """Score every batch of `loader` in eval mode, without gradients."""
-    training = model.training
-    model.eval()
-    with torch.no_grad():
-        result = _run_epoch(model, loader, criterion, device, lambda loss: None)
-    model.train(training)
-    return result

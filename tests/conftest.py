@@ -4,6 +4,7 @@ from jaxtyping import install_import_hook
 
 with install_import_hook("ppi_lib", "beartype.beartype"):
     import ppi_lib.checkpoint
+    import ppi_lib.plain
     import ppi_lib.predict
     import ppi_lib.train  # noqa: F401
 
@@ -15,9 +16,7 @@ from ppi_lib.embed import embed_proteins
 from ppi_lib.encoder import ModelConfig
 from ppi_lib.proteins import STANDARD, Pairs, Proteins
 
-TINY = ModelConfig(
-    width=32, layers=2, heads=4, feedforward=64, cross_heads=4, head_widths=(16, 8), embedding_width=960
-)
+TINY = ModelConfig(width=32, layers=2, heads=4, feedforward=64, cross_heads=4, head_widths=(16, 8), embedding_width=960)
 
 
 def random_sequence(length: int, seed: int = 0) -> str:

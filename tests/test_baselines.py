@@ -133,8 +133,7 @@ def test_order_within_a_pair_never_matters_and_a_seed_repeats(toy):
 def test_test_labels_and_test_proteins_never_reach_the_models(toy):
     sequences, (train, _, test) = toy
     other = {
-        name: sequence if name in set(train.a) | set(train.b) else "W" * 60
-        for name, sequence in sequences.items()
+        name: sequence if name in set(train.a) | set(train.b) else "W" * 60 for name, sequence in sequences.items()
     }
     flipped = Pairs(test.a, test.b, 1 - test.labels)
     first = run_baselines(sequences, train, train, test)

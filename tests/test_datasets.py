@@ -87,8 +87,7 @@ def test_degree_and_composition_say_nothing_in_the_demo(demo):
         assert np.mean(differences) < 1
         assert max(counts[0].values()) < 2 * np.mean(list(counts[0].values()))
     letters = {
-        p: [s.count(x) / len(s) for x in STANDARD] + [np.log(len(s)) / 10]
-        for p, s in demo.proteins.sequences.items()
+        p: [s.count(x) / len(s) for x in STANDARD] + [np.log(len(s)) / 10] for p, s in demo.proteins.sequences.items()
     }
 
     def features(pairs):
@@ -189,9 +188,7 @@ def published(tmp_path, monkeypatch):
     served.mkdir()
     ids = [f"P{i}" for i in range(12)]
     rows = [
-        f"{a}|{b}|{(i + j) % 2}|{('train', 'test')[i > 8]}\n"
-        for i, a in enumerate(ids)
-        for j, b in enumerate(ids[:i])
+        f"{a}|{b}|{(i + j) % 2}|{('train', 'test')[i > 8]}\n" for i, a in enumerate(ids) for j, b in enumerate(ids[:i])
     ]
     header = "uniprotID_A|uniprotID_B|isInteraction|trainTest\n"
     (served / "pairs.csv").write_text(header + "".join(rows))
@@ -265,6 +262,4 @@ def test_b4ppi_has_the_published_counts_and_says_what_it_shares():
     dataset = load_dataset("b4ppi_yeast")
     assert len(dataset.train) + len(dataset.validation) == 60_738
     assert (len(dataset.test), len(dataset.proteins.sequences)) == (25_398, 6_721)
-    assert any(
-        "6,612 have both proteins in train, 17,548 one and 1,238 none" in note for note in dataset.notes
-    )
+    assert any("6,612 have both proteins in train, 17,548 one and 1,238 none" in note for note in dataset.notes)

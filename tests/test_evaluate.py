@@ -107,9 +107,7 @@ def test_drawn_weights_give_what_scikit_learn_gives(scored):
 
 
 def test_the_weight_of_a_pair_is_the_product_of_its_proteins():
-    ranking = resample.rank_pairs(
-        *(np.array(v) for v in ([1.0, 0, 1], [0.9, 0.5, 0.1], [0, 1, 2], [1, 1, 0]))
-    )
+    ranking = resample.rank_pairs(*(np.array(v) for v in ([1.0, 0, 1], [0.9, 0.5, 0.1], [0, 1, 2], [1, 1, 0])))
     assert resample.pair_weights(ranking, np.array([[2.0, 3.0, 0.0]])).tolist() == [[6.0, 3.0, 0.0]]
 
 

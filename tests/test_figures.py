@@ -22,8 +22,7 @@ def curves():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 300).astype(float)
     return {
-        name: compute_curves(labels, rng.random(300) * 0.7 + lift * labels)
-        for name, lift in (("a", 0.2), ("b", 0.1))
+        name: compute_curves(labels, rng.random(300) * 0.7 + lift * labels) for name, lift in (("a", 0.2), ("b", 0.1))
     }
 
 
@@ -64,11 +63,7 @@ def test_roc_and_precision_recall_hold_the_curves_and_name_their_area(curves):
 
 def test_lines_differ_in_colour_and_dash(curves):
     for figure in (figures.plot_roc(curves), figures.plot_precision_recall(curves, 0.5)):
-        assert (
-            len({trace.line.color for trace in figure.data})
-            == len({trace.line.dash for trace in figure.data})
-            == 3
-        )
+        assert len({trace.line.color for trace in figure.data}) == len({trace.line.dash for trace in figure.data}) == 3
 
 
 def test_reliability_shows_the_counts(curves):

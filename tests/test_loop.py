@@ -51,7 +51,11 @@ def stop_after(steps: int):
 
 def test_it_learns_and_the_history_says_so():
     regression = Regression()
-    result = fit(regression.model, regression.task, LoopConfig(epochs=40, learning_rate=0.2, patience=40, monitor="validation_loss"))
+    result = fit(
+        regression.model,
+        regression.task,
+        LoopConfig(epochs=40, learning_rate=0.2, patience=40, monitor="validation_loss"),
+    )
     assert result.history["validation_loss"].iloc[-1] < 0.3 * result.history["validation_loss"].iloc[0]
     assert list(result.history["epoch"]) == list(range(1, 41))
     assert {"train_loss", "learning_rate", "seconds"} <= set(result.history)

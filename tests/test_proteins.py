@@ -75,9 +75,7 @@ def test_what_is_changed_is_noted(tmp_path):
 
 def test_a_long_protein_is_kept_whole_and_noted(tmp_path):
     lines = [f">long{i}\n" + "A" * (MAX_RESIDUES + 1) for i in range(7)]
-    proteins = read_proteins(
-        put(tmp_path, "\n".join([*lines, ">fits\n" + "A" * MAX_RESIDUES, ">x\n" + "A" * 100_000]))
-    )
+    proteins = read_proteins(put(tmp_path, "\n".join([*lines, ">fits\n" + "A" * MAX_RESIDUES, ">x\n" + "A" * 100_000])))
     assert len(proteins.sequences["x"]) == 100_000
     assert proteins.cut == (*(f"long{i}" for i in range(7)), "x")
     assert "8 proteins" in proteins.notes[0]

@@ -109,13 +109,16 @@ def test_a_broken_index_is_refused(tmp_path):
 
 def test_another_embedder_does_not_write_into_a_store(tmp_path):
     write(tmp_path, A=np.ones((1, 4)))
-    with pytest.raises(InputError, match=r"holds a store of .*toy"), StoreWriter(tmp_path, INFO._replace(width=8)):
+    with (
+        pytest.raises(InputError, match=r"holds a store of .*toy"),
+        StoreWriter(tmp_path, INFO._replace(width=8)),
+    ):
         pass
 
 
 def test_missing_proteins_are_counted_and_named(tmp_path):
     store = write(tmp_path, A=np.ones((1, 4)))
-    with pytest.raises(InputError, match="2 proteins are not in the store, e.g. X, Y"):
+    with pytest.raises(InputError, match=r"2 proteins are not in the store, e\.g\. X, Y"):
         store.require(["A", "Y", "X"])
 
 

@@ -1,8 +1,8 @@
+import dataclasses
 import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -13,17 +13,9 @@ from torch.utils.data import DataLoader
 from ppi_lib.checkpoint import create_ppi_classifier
 from ppi_lib.encoder import PRESETS
 from ppi_lib.errors import InputError
+from ppi_lib.plain import PairDataset, collate_fn_v5, train_epoch, validate_epoch
 from ppi_lib.proteins import Pairs
-from ppi_lib.train import (
-    PairDataset,
-    TrainConfig,
-    collate_fn_v5,
-    parameter_counts,
-    standardise_input,
-    train_classifier,
-    train_epoch,
-    validate_epoch,
-)
+from ppi_lib.train import TrainConfig, parameter_counts, standardise_input, train_classifier
 
 CONFIG = TrainConfig(epochs=8, learning_rate=3e-3, batch_size=32, micro_batch=16, precision="float32")
 
@@ -34,7 +26,9 @@ def trained(tiny, store, pair_sets, config=CONFIG, **kwargs):
 
 
 def same_weights(first: nn.Module, second: nn.Module) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True))
+    return all(
+        torch.equal(a, b) for a, b in zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    )
 
 
 def test_it_learns_a_rule_that_holds_for_new_proteins(tiny, store, pair_sets):
@@ -61,8 +55,6 @@ def test_the_frozen_encoder_is_left_as_it_was(tiny, store, pair_sets):
 
 def test_one_step_equals_a_step_of_the_plain_way(tiny, store, pair_sets):
     """Cached tokens, micro-batches of like length, and the plain loader give the same gradient step."""
-    import dataclasses
-
     tiny = dataclasses.replace(tiny, dropout=0.0)
     train, validation = pair_sets
     rows = np.arange(32)
@@ -116,7 +108,9 @@ from ppi_lib.proteins import Pairs
 from ppi_lib.store import PatchStore
 from ppi_lib.train import TrainConfig, train_classifier
 data = np.load({data!r}, allow_pickle=False)
-sets = [Pairs(a=data[n + "a"].astype(object), b=data[n + "b"].astype(object), labels=data[n + "l"], notes=()) for n in "tv"]
+sets = [
+    Pairs(a=data[n + "a"].astype(object), b=data[n + "b"].astype(object), labels=data[n + "l"], notes=()) for n in "tv"
+]
 config = TrainConfig(epochs=8, learning_rate=3e-3, batch_size=32, micro_batch=16, precision="float32")
 model = create_ppi_classifier(config=TINY)
 print("start", flush=True)
@@ -128,10 +122,15 @@ torch.save(model.state_dict(), {out!r} + "/final.pt")
 
 def test_a_killed_training_ends_with_the_same_weights(tiny, store, pair_sets, tmp_path):
     whole, _ = trained(tiny, store, pair_sets)
-    arrays = {n + k: v for n, p in zip("tv", pair_sets, strict=True) for k, v in (("a", p.a), ("b", p.b), ("l", p.labels))}
+    arrays = {
+        n + k: v for n, p in zip("tv", pair_sets, strict=True) for k, v in (("a", p.a), ("b", p.b), ("l", p.labels))
+    }
     np.savez(tmp_path / "pairs.npz", **{k: v.astype(str) if v.dtype == object else v for k, v in arrays.items()})
     script = KILLED.format(
-        tests=os.path.dirname(__file__), data=str(tmp_path / "pairs.npz"), store=str(store.path), out=str(tmp_path)
+        tests=os.path.dirname(__file__),
+        data=str(tmp_path / "pairs.npz"),
+        store=str(store.path),
+        out=str(tmp_path),
     )
     for kill_after in ("2 3\n", "5 1\n", None):
         with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
@@ -150,9 +149,7 @@ def test_stale_tokens_are_not_used(tiny, store, pair_sets, tmp_path):
     (tmp_path / "training.pt").unlink()
     other = create_ppi_classifier(config=tiny, seed=1)
     cached = train_classifier(other, store, *pair_sets, CONFIG, out=tmp_path, progress=False)
-    fresh = train_classifier(
-        create_ppi_classifier(config=tiny, seed=1), store, *pair_sets, CONFIG, progress=False
-    )
+    fresh = train_classifier(create_ppi_classifier(config=tiny, seed=1), store, *pair_sets, CONFIG, progress=False)
     assert cached.history["train_loss"].tolist() == fresh.history["train_loss"].tolist()
 
 
@@ -171,7 +168,11 @@ def pairs(*labels) -> Pairs:
 
 @pytest.mark.parametrize(
     ("bad", "message"),
-    [(pairs(), "pairs are empty"), (pairs(None), "pairs have no labels"), (pairs(1, 1), "pairs are all labelled 1")],
+    [
+        (pairs(), "pairs are empty"),
+        (pairs(None), "pairs have no labels"),
+        (pairs(1, 1), "pairs are all labelled 1"),
+    ],
 )
 def test_pairs_without_two_classes_are_refused(tiny, store, bad, message):
     good = pairs(0, 1)
@@ -183,8 +184,6 @@ def test_pairs_without_two_classes_are_refused(tiny, store, bad, message):
 
 
 def test_a_model_of_another_width_is_refused(tiny, store):
-    import dataclasses
-
     model = create_ppi_classifier(config=dataclasses.replace(tiny, embedding_width=1280))
     with pytest.raises(InputError, match="960 wide; the model reads 1280"):
         train_classifier(model, store, pairs(0, 1), pairs(0, 1), progress=False)

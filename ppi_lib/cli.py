@@ -1,0 +1,224 @@
+"""`ppi`: the verbs for a terminal. Bad input is one line on stderr and status 2."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ppi_lib.errors import InputError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Predict from sequence whether two proteins interact.",
+)
+
+
+class Size(StrEnum):
+    v5 = "v5"
+    v3 = "v3"
+
+
+Fasta = Annotated[Path, typer.Argument(help="Sequences: FASTA (gzip too) or a two-column table.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
+
+
+def _say_notes(notes: tuple[str, ...]) -> None:
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+
+
+@app.command(epilog="Example: ppi embed proteins.fasta --out store/")
+def embed(
+    proteins: Fasta,
+    out: Annotated[Path, typer.Option(help="Folder of the patch store; an unfinished one is gone on with.")],
+    embedder: Annotated[str, typer.Option(help="Embedder to use.")] = "profile",
+    quiet: Quiet = False,
+):
+    """Embed proteins into a patch store."""
+    from ppi_lib.embed import embed_proteins
+    from ppi_lib.proteins import read_proteins
+
+    read = read_proteins(proteins)
+    _say_notes(read.notes)
+    store = embed_proteins(read, out, embedder=embedder, progress=not quiet)
+    typer.echo(f"{len(store):,} proteins in {out}, {store.info.width} wide, fingerprint {store.fingerprint}.")
+
+
+@app.command(
+    epilog="Example: ppi train proteins.fasta pairs.tsv --out run/    or: ppi train --dataset demo --size v3 --out run/"
+)
+def train(
+    proteins: Annotated[Path | None, typer.Argument(help="Sequences: FASTA or a two-column table.")] = None,
+    pairs: Annotated[Path | None, typer.Argument(help="Labelled pairs; split by protein unless told how.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the run; a run that was cut off is gone on with.")] = Path("run"),
+    dataset: Annotated[str | None, typer.Option(help="In place of files: demo, bernett or b4ppi_yeast.")] = None,
+    validation: Annotated[Path | None, typer.Option(help="Validation pairs.")] = None,
+    test: Annotated[Path | None, typer.Option(help="Test pairs.")] = None,
+    size: Annotated[Size, typer.Option(help="Preset of the model.")] = Size.v5,
+    epochs: Annotated[int | None, typer.Option(help="Most epochs; default: what suits the size.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pairs of an optimiser step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak of the one-cycle schedule.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the split, the weights and the order.")] = 0,
+    quiet: Quiet = False,
+):
+    """Train a classifier and evaluate it on held-out proteins."""
+    from dataclasses import replace
+
+    from ppi_lib.datasets import load_dataset, load_files
+    from ppi_lib.train import SETTINGS
+
+    if (dataset is None) == (pairs is None):
+        raise InputError("Give a FASTA file and a table of pairs, or --dataset; see `ppi train --help`.")
+    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    settings = {name: value for name, value in given.items() if value is not None}
+    config = replace(SETTINGS[size.value], seed=seed, **settings)
+    if dataset is not None:
+        data = load_dataset(dataset, seed=seed)
+    else:
+        data = load_files(proteins, pairs, validation_path=validation, test_path=test, seed=seed)
+    _say_notes(data.notes)
+    _train(data, out, size.value, config, quiet)
+    _evaluate(out, data, quiet, baselines=False)
+
+
+def _train(data, out: Path, size: str, config, quiet: bool) -> None:
+    """Embed, train, and keep beside the model the data that it was trained and is to be tested on."""
+    from ppi_lib.embed import embed_proteins
+    from ppi_lib.progress import ProgressBar
+    from ppi_lib.proteins import write_fasta, write_pairs
+    from ppi_lib.train import train_checkpoint
+
+    (out / "data").mkdir(parents=True, exist_ok=True)
+    write_fasta(data.proteins, out / "data" / "proteins.fasta")
+    for split in ("train", "validation", "test"):
+        write_pairs(getattr(data, split), out / "data" / f"{split}.tsv")
+    store = embed_proteins(data.proteins, out / "store", progress=not quiet)
+    bar = ProgressBar()
+    about = {"dataset": data.name, "notes": data.notes}
+    callbacks = () if quiet else (bar,)
+    _, result = train_checkpoint(
+        store,
+        data.train,
+        data.validation,
+        size=size,
+        config=config,
+        out=out,
+        provenance=about,
+        callbacks=callbacks,
+        progress=not quiet,
+    )
+    bar.close()
+    best = result.history.set_index("epoch").loc[result.best_epoch]
+    typer.echo(
+        f"Stopped by {result.stopped} after {len(result.history)} epochs; the best is epoch {result.best_epoch}, "
+        f"validation AUROC {best['validation_auroc']:.3f}. Model in {out}."
+    )
+
+
+def _evaluate(run: Path, data, quiet: bool, baselines: bool) -> None:
+    """Score validation and test pairs, write the table and the scores, and print the table."""
+    from ppi_lib.baselines import run_baselines
+    from ppi_lib.report import Scored, evaluate_scored, format_table
+
+    scored = [Scored("v5 cross-attention", "ours", *_score(run, data, quiet))]
+    if baselines:
+        found = run_baselines(data.proteins.sequences, data.train, data.validation, data.test)
+        scored += [Scored(b.name, "baseline", b.probabilities, b.validation_probabilities) for b in found]
+    table = evaluate_scored(scored, data.validation, data.test)
+    table.to_csv(run / "evaluation.csv", index=False)
+    typer.echo(format_table(table))
+    typer.echo(f"All numbers: {run / 'evaluation.csv'}")
+
+
+def _score(run: Path, data, quiet: bool) -> list:
+    from ppi_lib.checkpoint import load_checkpoint
+    from ppi_lib.predict import predict_pairs
+    from ppi_lib.store import PatchStore
+
+    checkpoint, store = load_checkpoint(run), PatchStore(run / "store")
+    checkpoint.require_store(store)
+    cache = run / "tokens-test.safetensors"
+    test = predict_pairs(checkpoint.model, store, data.test, cache=cache, progress=not quiet)
+    validation = predict_pairs(checkpoint.model, store, data.validation, progress=not quiet)
+    return [test.probabilities, validation.probabilities]
+
+
+@app.command(epilog="Example: ppi evaluate run/ --baselines")
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a run that `ppi train` made.")],
+    baselines: Annotated[bool, typer.Option("--baselines", help="Fit the baselines on the same pairs too.")] = False,
+    quiet: Quiet = False,
+):
+    """Evaluate a run on its test pairs: metrics with protein-level intervals."""
+    from ppi_lib.checkpoint import load_checkpoint
+    from ppi_lib.datasets import load_files
+
+    load_checkpoint(run)
+    folder = run / "data"
+    data = load_files(
+        folder / "proteins.fasta",
+        folder / "train.tsv",
+        validation_path=folder / "validation.tsv",
+        test_path=folder / "test.tsv",
+    )
+    _evaluate(run, data, quiet, baselines)
+
+
+@app.command(epilog="Example: ppi predict run/ proteins.fasta new_pairs.tsv --out scores.parquet")
+def predict(
+    run: Annotated[Path, typer.Argument(help="Folder of a run that `ppi train` made.")],
+    proteins: Fasta,
+    pairs: Annotated[Path, typer.Argument(help="Pairs to score; labels are not needed.")],
+    out: Annotated[Path, typer.Option(help="Table to write: .parquet, .tsv or .csv.")] = Path("scores.parquet"),
+    store: Annotated[Path | None, typer.Option(help="Folder that keeps the embeddings for a next time.")] = None,
+    quiet: Quiet = False,
+):
+    """Score new pairs with a trained model."""
+    import tempfile
+
+    from ppi_lib.checkpoint import load_checkpoint
+    from ppi_lib.embed import embed_proteins
+    from ppi_lib.predict import check_target, predict_pairs, write_predictions
+    from ppi_lib.proteins import check_pairs, read_pairs, read_proteins
+
+    check_target(out)
+    checkpoint = load_checkpoint(run)
+    read, table = read_proteins(proteins), read_pairs(pairs)
+    check_pairs(table, read, str(pairs))
+    _say_notes((*read.notes, *table.notes))
+    with tempfile.TemporaryDirectory() as folder:
+        needed = read.take(table.proteins)
+        embedded = embed_proteins(needed, store or folder, embedder=checkpoint.embedding.embedder, progress=not quiet)
+        checkpoint.require_store(embedded)
+        prediction = predict_pairs(checkpoint.model, embedded, table, progress=not quiet)
+    write_predictions(table, prediction, checkpoint.threshold, out)
+    called = int((prediction.probabilities >= checkpoint.threshold).sum())
+    typer.echo(f"{len(table):,} pairs in {out}; {called:,} at or above the threshold {checkpoint.threshold:.3f}.")
+
+
+@app.command(epilog="Example: ppi run --dataset demo")
+def run(
+    dataset: Annotated[str, typer.Option(help="demo, bernett or b4ppi_yeast.")] = "demo",
+    size: Annotated[Size | None, typer.Option(help="Preset; default: v3 for demo, else v5.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for all results; default: runs/<dataset>.")] = None,
+    notebooks: Annotated[Path, typer.Option(help="Folder of the notebooks.")] = Path("notebooks"),
+):
+    """Execute the notebooks in order on a dataset; leaves copies with outputs, HTML and figures."""
+    from ppi_lib.notebooks import run_notebooks
+
+    chosen = size.value if size else ("v3" if dataset == "demo" else "v5")
+    folder = (out or Path("runs") / dataset).resolve()
+    run_notebooks(notebooks, folder, {"dataset": dataset, "size": chosen, "out": str(folder)}, say=typer.echo)
+
+
+def main() -> None:
+    try:
+        app()
+    except InputError as error:
+        print(f"ppi: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,54 @@
+"""The notebooks as reports: executed in order with other parameters, kept with outputs and as HTML."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from ppi_lib.datasets import NAMES
+from ppi_lib.errors import InputError
+from ppi_lib.report import format_table
+
+
+def _import_papermill():
+    try:
+        import nbconvert
+        import papermill
+    except ImportError as error:
+        raise InputError(f"{error}. Install what notebooks need: pip install 'ppi_lib[notebooks]'.") from error
+    return papermill, nbconvert.HTMLExporter()
+
+
+def run_notebooks(
+    notebooks: Path, out: Path, parameters: dict[str, str], *, say: Callable[[str], None] = print
+) -> None:
+    """Execute every notebook of `notebooks` in `out/notebooks`, as .ipynb and .html, and say how the model did.
+
+    A notebook that fails ends the run with its own error; those before it are kept.
+    """
+    if parameters["dataset"] not in NAMES:
+        raise InputError(f"dataset is {parameters['dataset']!r}; expected one of {', '.join(NAMES)}.")
+    papermill, exporter = _import_papermill()
+    found = sorted(notebooks.glob("[0-9][0-9]_*.ipynb"))
+    if not found:
+        raise InputError(f"{notebooks}: no notebooks here. Run it in a checkout, or give --notebooks.")
+    target = out / "notebooks"
+    target.mkdir(parents=True, exist_ok=True)
+    os.environ["PLOTLY_RENDERER"] = "plotly_mimetype+notebook"  # the second shows figures in HTML without a network
+    for path in found:
+        say(f"{path.name} ...")
+        copy = target / path.name
+        papermill.execute_notebook(
+            path, copy, parameters, kernel_name="python3", cwd=str(notebooks), progress_bar=False
+        )
+        html, _ = exporter.from_filename(str(copy))
+        copy.with_suffix(".html").write_text(html)
+    _summarise(out, say)
+
+
+def _summarise(out: Path, say: Callable[[str], None]) -> None:
+    say("")
+    say(format_table(pd.read_csv(out / "evaluation.csv")))
+    for what, folder in (("Figures", out / "figures"), ("Notebooks with outputs", out / "notebooks")):
+        say(f"{what}: {os.path.relpath(folder)} ({', '.join(sorted({p.suffix[1:] for p in folder.iterdir()}))})")

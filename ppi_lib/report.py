@@ -1,0 +1,85 @@
+"""A model beside its baselines and what others published: one table, the same pairs, the same intervals."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ppi_lib.evaluate import best_threshold, bootstrap_intervals, compute_metrics
+from ppi_lib.proteins import Pairs
+
+INTERVALS = ("auroc", "auprc", "accuracy", "f1", "precision", "recall", "mcc", "brier", "ece")
+
+
+class Scored(NamedTuple):
+    """The probabilities that one predictor gives to the validation and the test pairs."""
+
+    name: str
+    group: str
+    """`ours` or `baseline`."""
+    probabilities: np.ndarray
+    validation_probabilities: np.ndarray
+
+
+# Test split of bernett. Bernett et al. 2024 (Brief Bioinform 25:bbae076) for SPRINT, PIPR and D-SCRIPT; RAPPPID,
+# TUnA, ESM2-MLP, PLM-interact and X-PAIR as their authors report them.
+_PUBLISHED = {
+    "bernett": (
+        ("X-PAIR (language model)", 0.711, 0.699),
+        ("TUnA (language model)", 0.703, 0.692),
+        ("PLM-interact (language model)", 0.698, 0.687),
+        ("ESM2-MLP (language model)", 0.696, 0.680),
+        ("RAPPPID", 0.607, 0.584),
+        ("PIPR", 0.532, 0.528),
+        ("SPRINT", 0.524, 0.523),
+        ("D-SCRIPT", 0.499, 0.510),
+    )
+}
+
+
+def published_results(dataset: str) -> pd.DataFrame:
+    """Return `name`, `group`, `auroc` and `auprc` of published test results, empty where none are known."""
+    rows = [(name, "published", auroc, auprc) for name, auroc, auprc in _PUBLISHED.get(dataset, ())]
+    return pd.DataFrame(rows, columns=["name", "group", "auroc", "auprc"])
+
+
+def evaluate_scored(
+    scored: Sequence[Scored], validation: Pairs, test: Pairs, *, draws: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Return a row for each predictor: every metric on `test` with its protein-level 95% interval.
+
+    The threshold of each is the one with the highest MCC on `validation`. Columns: `name`, `group`, the fields of
+    `Metrics`, and `<metric>_low`, `<metric>_high`.
+    """
+    rows = []
+    for one in scored:
+        threshold = best_threshold(validation.labels, one.validation_probabilities)
+        metrics = compute_metrics(test.labels, one.probabilities, threshold)
+        intervals = bootstrap_intervals(
+            test.labels, one.probabilities, test.a, test.b, threshold, draws=draws, seed=seed
+        )
+        bounds = {f"{k}_{end}": getattr(intervals[k], end) for k in INTERVALS for end in ("low", "high")}
+        rows.append({"name": one.name, "group": one.group, **metrics._asdict(), **bounds})
+    return pd.DataFrame(rows)
+
+
+def comparison(table: pd.DataFrame, dataset: str, metric: str = "auroc") -> pd.DataFrame:
+    """Return `name`, `value`, `low`, `high`, `group` of all rows and what is published, for `plot_comparison`."""
+    both = pd.concat([table, published_results(dataset)], ignore_index=True)
+    columns = {metric: "value", f"{metric}_low": "low", f"{metric}_high": "high"}
+    return both.rename(columns=columns)[["name", "value", "low", "high", "group"]]
+
+
+def format_table(table: pd.DataFrame) -> str:
+    """Return the table as text for a terminal, best AUROC first: `0.676 [0.661, 0.690]`."""
+    shown = ("auroc", "auprc", "mcc")
+    lines = [f"{'':36} " + " ".join(f"{name.upper():>22}" for name in shown)]
+    for row in table.sort_values("auroc", ascending=False).to_dict("records"):
+        cells = (f"{row[k]:.3f} [{row[f'{k}_low']:.3f}, {row[f'{k}_high']:.3f}]" for k in shown)
+        lines.append(f"{row['name']:36} " + " ".join(f"{cell:>22}" for cell in cells))
+    first = table.iloc[0]
+    lines.append(
+        f"{int(first['pairs']):,} test pairs, {first['prevalence']:.1%} positive; 95% intervals over proteins."
+    )
+    return "\n".join(lines)
