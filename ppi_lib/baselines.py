@@ -23,25 +23,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ppi_lib.errors import InputError
-from ppi_lib.scales import STANDARD, encode_residues, scale_table, window_mean
+from ppi_lib.scales import STANDARD, encode_residues
+from ppi_lib.whole import BIOPHYSICS, TERMINUS, biophysics, composition
 
-_SCALES = scale_table("hydropathy", "disorder", "charge")
-_WINDOWS = (19, 21, 15)
-_TERMINUS = 50
 _POOLED_WIDTH = 64
-_BIOPHYSICAL = [
-    "log_length",
-    *(f"{scale}_{number}" for number in ("max", "min", "std") for scale in ("hydropathy", "disorder", "charge")),
-    *(
-        "hydrophobic_share",
-        "disordered_share",
-        "ordered_share",
-        "positive_share",
-        "negative_share",
-        "simple_share",
-    ),
-    *("entropy_mean", "entropy_min"),
-]
 
 
 class Baseline(NamedTuple):
@@ -62,37 +47,14 @@ def _encode(sequences: Mapping[str, str]) -> list[np.ndarray]:
     return [encode_residues(sequence) for sequence in sequences.values()]
 
 
-def _composition(codes: np.ndarray) -> np.ndarray:
-    """Shares of the 20 residues; unknown ones count in the length only."""
-    return np.bincount(codes, minlength=21)[:20] / len(codes)
-
-
 def _frame(rows: list[np.ndarray], sequences: Mapping[str, str], columns: list[str]) -> pd.DataFrame:
     return pd.DataFrame(np.array(rows), index=list(sequences), columns=columns)
 
 
 def composition_features(sequences: Mapping[str, str]) -> pd.DataFrame:
     """Return 21 numbers per protein: the shares of the 20 residues, and the log of the length."""
-    rows = [np.append(_composition(codes), np.log(len(codes))) for codes in _encode(sequences)]
+    rows = [np.append(composition(codes), np.log(len(codes))) for codes in _encode(sequences)]
     return _frame(rows, sequences, [*STANDARD, "log_length"])
-
-
-def _local_entropy(codes: np.ndarray) -> np.ndarray:
-    """Entropy in bits of the residues in the window of 21 about each residue `(L,)`."""
-    shares = window_mean(np.eye(21)[codes], 21)
-    return -(shares * np.log2(np.maximum(shares, 1e-12))).sum(axis=1)
-
-
-def _biophysical(codes: np.ndarray) -> np.ndarray:
-    """The 18 biophysical numbers of one protein, as named in `_BIOPHYSICAL`."""
-    values = _SCALES[codes]
-    windows = np.stack([window_mean(values[:, i], window) for i, window in enumerate(_WINDOWS)], axis=1)
-    hydropathy, disorder, charge = windows.T
-    entropy = _local_entropy(codes)
-    flags = (hydropathy > 1.6, disorder > 0.25, disorder < -0.05, charge > 0.2, charge < -0.2, entropy < 3.2)
-    spread = (windows.max(axis=0), windows.min(axis=0), windows.std(axis=0))
-    shares = [flag.mean() for flag in flags]
-    return np.concatenate([[np.log(len(codes))], *spread, shares, [entropy.mean(), entropy.min()]])
 
 
 def biophysical_features(sequences: Mapping[str, str], *, termini: bool = False) -> pd.DataFrame:
@@ -102,13 +64,13 @@ def biophysical_features(sequences: Mapping[str, str], *, termini: bool = False)
     19, disorder (TOP-IDP, Campen et al. 2008) in windows of 21 and charge in windows of 15; shares of windows
     beyond a threshold; local entropy. At the ends a window is cut.
     """
-    columns = [*STANDARD, *_BIOPHYSICAL]
+    columns = [*STANDARD, *BIOPHYSICS]
     if termini:
         columns += [f"{end}_{residue}" for end in ("start", "end") for residue in STANDARD]
     rows = []
     for codes in _encode(sequences):
-        ends = [_composition(codes[:_TERMINUS]), _composition(codes[-_TERMINUS:])] if termini else []
-        rows.append(np.concatenate([_composition(codes), _biophysical(codes), *ends]))
+        ends = [composition(codes[:TERMINUS]), composition(codes[-TERMINUS:])] if termini else []
+        rows.append(np.concatenate([composition(codes), biophysics(codes), *ends]))
     return _frame(rows, sequences, columns)
 
 

@@ -110,24 +110,25 @@ def pool_residues(
 class PatchEmbedding(nn.Linear):
     """Standardise patches and project them to the model's width.
 
-    `input_mean` and `input_scale` are buffers, no parameters: measured on the training proteins, and the
+    Each feature is centred and all are divided by one number, so that the embedder decides how loud a feature
+    speaks. `input_mean` and `input_scale` are buffers, no parameters: measured on the training proteins, and the
     identity until then.
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__(config.embedding_width, config.width)
         self.register_buffer("input_mean", torch.zeros(config.embedding_width))
-        self.register_buffer("input_scale", torch.ones(config.embedding_width))
+        self.register_buffer("input_scale", torch.ones(1))
 
     @property
     def standardises(self) -> bool:
         """Whether a standardisation was set."""
-        return bool((self.input_mean != 0).any() or (self.input_scale != 1).any())
+        return bool((self.input_mean != 0).any())
 
     def set_standardisation(self, mean: Float[Tensor, " E"], deviation: Float[Tensor, " E"]) -> None:
-        """Take `mean` away from every patch and divide by `deviation`; constant features become 0."""
+        """Take `mean` away from every patch and divide by the root mean square of the `deviation` of the features."""
         self.input_mean.copy_(mean)
-        self.input_scale.copy_(torch.where(deviation > 1e-6, 1 / deviation.clamp(min=1e-6), 0))
+        self.input_scale.copy_(1 / deviation.square().mean().sqrt().clamp(min=1e-6))
 
     def forward(self, patches: Float[Tensor, "B P E"]) -> Float[Tensor, "B P D"]:
         return super().forward((patches - self.input_mean) * self.input_scale)

@@ -15,11 +15,11 @@ Shape letters: L residues, P patches.
 import numpy as np
 
 from ppi_lib.scales import UNKNOWN, encode_residues, scale_table, window_mean
+from ppi_lib.whole import TERMINUS, biophysics, composition, local_entropy
 
 VERSION = "1"
 WIDTH = 960
 PATCH = 32
-_TERMINUS = 50
 # The seven classes of the conjoint triad, by dipole and side-chain volume.
 _CLASSES = ("AGV", "ILFP", "YMTS", "HNQW", "RK", "DE", "C")
 _CLASS_OF_CODE = np.array([next((i for i, c in enumerate(_CLASSES) if a in c), -1) for a in "ACDEFGHIKLMNPQRSTVWYX"])
@@ -28,6 +28,14 @@ _SCALES = scale_table(*_SCALE_NAMES)
 _SCALES = (_SCALES - _SCALES[:UNKNOWN].mean(axis=0)) / _SCALES[:UNKNOWN].std(axis=0)
 _RAW = scale_table("hydropathy", "disorder", "charge")
 _COUNT_SIZES = (21, 400, 343, 49)
+# How loud each kind speaks. The whole protein's numbers are divided by their spread among human proteins (the
+# training proteins of bernett), so that each has about unit variance; the other kinds are kept well below, for
+# they are many and would drown it.
+_COUNT_WEIGHT, _WINDOW_WEIGHT, _TERMINUS_WEIGHT = 18.0, 0.1, 1.0
+_COMPOSITION_SPREAD = 0.02
+_BIOPHYSICS_SPREAD = np.array(
+    [0.69, 0.58, 0.11, 0.11, 0.53, 0.077, 0.15, 0.14, 0.023, 0.03, 0.028, 0.13, 0.071, 0.05, 0.049, 0.15, 0.125, 0.43]
+)
 
 
 def _window_codes(codes: np.ndarray, size: int, offsets: tuple[int, ...]) -> np.ndarray:
@@ -52,12 +60,6 @@ def _count_codes(codes: np.ndarray) -> list[np.ndarray]:
     ]
 
 
-def _entropy(composition: np.ndarray) -> np.ndarray:
-    """Shannon entropy in bits of `(..., letters)`."""
-    positive = np.maximum(composition, 1e-12)
-    return -(composition * np.log2(positive)).sum(axis=-1)
-
-
 def _moment(hydropathy: np.ndarray, degrees: float, window: int) -> np.ndarray:
     """Hydrophobic moment `(L,)` at one turn of `degrees` per residue."""
     angle = np.deg2rad(degrees) * np.arange(len(hydropathy))
@@ -65,7 +67,7 @@ def _moment(hydropathy: np.ndarray, degrees: float, window: int) -> np.ndarray:
 
 
 def _windows(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the windowed numbers `(L, 55)` and the three classic windows with entropy `(L, 4)`."""
+    """Return the windowed numbers `(L, 55)` and the three classic windows `(L, 3)`."""
     length = len(codes)
     one_hot = np.eye(21)[codes]
     scaled, raw = _SCALES[codes], _RAW[codes]
@@ -73,7 +75,7 @@ def _windows(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     hydropathy = window_mean(raw[:, 0], 19)
     disorder = window_mean(raw[:, 1], 21)
     charge = window_mean(raw[:, 2], 15)
-    entropy = _entropy(window_mean(one_hot, 21))
+    entropy = local_entropy(codes)
     indicators = np.stack(
         [
             hydropathy > 1.6,
@@ -99,7 +101,7 @@ def _windows(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     )
     local = window_mean(one_hot[:, :20], 61)
     numbers = np.concatenate([*smooth, indicators, moments, entropy[:, None], local, place], axis=1)
-    return numbers, np.stack([hydropathy, disorder, charge, entropy], axis=1)
+    return numbers, np.stack([hydropathy, disorder, charge], axis=1)
 
 
 def _longest_run(values: np.ndarray) -> int:
@@ -115,24 +117,19 @@ def _runs(flags: np.ndarray) -> int:
 
 def _whole_protein(codes: np.ndarray, windows: np.ndarray, classic: np.ndarray) -> np.ndarray:
     """Return the numbers of the whole protein `(92,)`."""
-    one_hot = np.eye(21)[codes][:, :20]
-    indicators, moments = windows[:, 21:28], windows[:, 28:30]
-    runs = [_runs(indicators[:, 0]), _runs(indicators[:, 2]), _longest_run(codes)]
+    moments = windows[:, 28:30]
+    runs = [_runs(windows[:, 21]), _runs(windows[:, 23]), _longest_run(codes)]
     return np.concatenate(
         [
-            one_hot.mean(axis=0),
-            one_hot[:_TERMINUS].mean(axis=0),
-            one_hot[-_TERMINUS:].mean(axis=0),
-            [np.log(len(codes))],
-            classic[:, :3].max(axis=0),
-            classic[:, :3].min(axis=0),
-            classic[:, :3].std(axis=0),
-            np.quantile(classic[:, :3], [0.1, 0.9], axis=0).ravel(),
-            indicators.mean(axis=0),
+            composition(codes) / _COMPOSITION_SPREAD,
+            biophysics(codes) / _BIOPHYSICS_SPREAD,
+            composition(codes[:TERMINUS]) * _TERMINUS_WEIGHT,
+            composition(codes[-TERMINUS:]) * _TERMINUS_WEIGHT,
+            np.quantile(classic, [0.1, 0.9], axis=0).ravel() / 3,
             moments.mean(axis=0),
             moments.max(axis=0),
-            [classic[:, 3].mean(), classic[:, 3].min()],
-            np.log1p(runs),
+            [windows[:, 22].mean()],
+            np.log1p(runs) / 10,
         ]
     )
 
@@ -142,10 +139,10 @@ def profile_residues(sequence: str) -> np.ndarray:
     codes = encode_residues(sequence)
     windows, classic = _windows(codes)
     counts = [
-        np.eye(size + 1)[column][:, :size] for size, column in zip(_COUNT_SIZES, _count_codes(codes), strict=True)
+        _COUNT_WEIGHT * np.eye(size + 1)[column][:, :size] for size, column in zip(_COUNT_SIZES, _count_codes(codes), strict=True)
     ]
     whole = np.broadcast_to(_whole_protein(codes, windows, classic), (len(codes), 92))
-    return np.concatenate([*counts, windows, whole], axis=1).astype(np.float32)
+    return np.concatenate([*counts, _WINDOW_WEIGHT * windows, whole], axis=1).astype(np.float32)
 
 
 def profile_patches(sequence: str) -> np.ndarray:
@@ -159,7 +156,7 @@ def profile_patches(sequence: str) -> np.ndarray:
     for size, column in zip(_COUNT_SIZES, _count_codes(codes), strict=True):
         known = column >= 0
         counts = np.bincount(patch[known] * size + column[known], minlength=patches * size)
-        blocks.append(counts.reshape(patches, size) / size_of_patch)
-    blocks.append(np.add.reduceat(windows, starts, axis=0) / size_of_patch)
+        blocks.append(_COUNT_WEIGHT * counts.reshape(patches, size) / size_of_patch)
+    blocks.append(_WINDOW_WEIGHT * np.add.reduceat(windows, starts, axis=0) / size_of_patch)
     blocks.append(np.broadcast_to(_whole_protein(codes, windows, classic), (patches, 92)))
     return np.concatenate(blocks, axis=1).astype(np.float32)

@@ -20,8 +20,8 @@ def test_patches_are_the_mean_of_the_residues(length):
 
 def test_the_first_block_counts_residues():
     patches = profile_patches("A" * 32 + "CD" * 8)
-    assert patches[0, 0] == 1
-    assert patches[1, [0, 1, 2]].tolist() == [0, 0.5, 0.5]
+    assert patches[0, 0] == 18
+    assert patches[1, [0, 1, 2]].tolist() == [0, 9, 9]
 
 
 def test_order_inside_a_patch_is_seen():
@@ -36,14 +36,14 @@ def test_a_poly_leucine_helix_is_membrane_and_not_disordered():
     membrane = profile_residues("L" * 40)[20]
     disordered = profile_residues("PESK" * 10)[20]
     first_indicator = 813 + 21
-    assert membrane[first_indicator] == 1
+    assert membrane[first_indicator] > 0
     assert disordered[first_indicator] == 0
-    assert disordered[first_indicator + 2] == 1
+    assert disordered[first_indicator + 2] > 0
 
 
 def test_an_unknown_residue_is_counted_apart_and_average_in_every_scale():
     residue = profile_residues("X")[0]
-    assert residue[20] == 1
+    assert residue[20] == 18
     assert residue[21:764].max() == 0
     table = scale_table("hydropathy")
     assert table[20, 0] == pytest.approx(table[:20, 0].mean())

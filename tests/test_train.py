@@ -169,9 +169,9 @@ def pairs(*labels) -> Pairs:
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (pairs(), "pairs are empty"),
+        (pairs(), "split is empty"),
         (pairs(None), "pairs have no labels"),
-        (pairs(1, 1), "pairs are all labelled 1"),
+        (pairs(1, 1), "split has 2 pairs, all labelled 1"),
     ],
 )
 def test_pairs_without_two_classes_are_refused(tiny, store, bad, message):
