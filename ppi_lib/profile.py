@@ -139,7 +139,8 @@ def profile_residues(sequence: str) -> np.ndarray:
     codes = encode_residues(sequence)
     windows, classic = _windows(codes)
     counts = [
-        _COUNT_WEIGHT * np.eye(size + 1)[column][:, :size] for size, column in zip(_COUNT_SIZES, _count_codes(codes), strict=True)
+        _COUNT_WEIGHT * np.eye(size + 1)[column][:, :size]
+        for size, column in zip(_COUNT_SIZES, _count_codes(codes), strict=True)
     ]
     whole = np.broadcast_to(_whole_protein(codes, windows, classic), (len(codes), 92))
     return np.concatenate([*counts, _WINDOW_WEIGHT * windows, whole], axis=1).astype(np.float32)

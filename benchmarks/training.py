@@ -1,0 +1,131 @@
+"""Training pairs per second: `train_classifier` beside the same model run plainly, in one process.
+
+Plain is what v5's first implementation does for every pair: both proteins through the frozen encoder each time,
+padded to all 48 tokens, 16 pairs a batch. Random sequences of human lengths, random labels. Writes
+benchmarks/results/training.json and prints a table.
+"""
+
+import argparse
+import json
+import platform
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from ppi_lib.checkpoint import create_ppi_classifier
+from ppi_lib.embed import embed_proteins
+from ppi_lib.encoder import Patches
+from ppi_lib.model import PPIClassifier
+from ppi_lib.proteins import STANDARD, Pairs, Proteins
+from ppi_lib.store import PatchStore
+from ppi_lib.train import TrainConfig, train_classifier
+
+RESULT = Path(__file__).parent / "results" / "training.json"
+
+
+def make_proteins(count: int, generator: np.random.Generator) -> Proteins:
+    """Random sequences with the lengths of human proteins: log-normal, median 465."""
+    lengths = np.clip(generator.lognormal(np.log(465), 0.7, count), 51, 3000).astype(int)
+    letters = np.array(list(STANDARD))
+    return Proteins(sequences={f"P{i}": "".join(generator.choice(letters, n)) for i, n in enumerate(lengths)}, notes=())
+
+
+def make_pairs(store: PatchStore, count: int, generator: np.random.Generator) -> Pairs:
+    ids = np.array(store.ids, dtype=object)
+    rows = generator.integers(0, len(ids), (count, 2))
+    labels = (np.arange(count) % 2).astype(np.float32)
+    return Pairs(a=ids[rows[:, 0]], b=ids[rows[:, 1]], labels=labels, notes=())
+
+
+def padded(store: PatchStore, ids: np.ndarray) -> Patches:
+    values, lengths = store.batch(list(ids))
+    return Patches(nn.functional.pad(values, (0, 0, 0, 47 - values.shape[1])), lengths)
+
+
+def plain_rate(model: PPIClassifier, store: PatchStore, pairs: Pairs, dtype: torch.dtype, batches: int) -> float:
+    """Median pairs per second of plain training steps."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4, fused=True)
+    rates = []
+    model.train()
+    for start in range(0, 16 * batches, 16):
+        rows = slice(start, start + 16)
+        a, b, labels = padded(store, pairs.a[rows]), padded(store, pairs.b[rows]), torch.from_numpy(pairs.labels[rows])
+        began = time.perf_counter()
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            logits = model(a, b)
+        nn.functional.binary_cross_entropy_with_logits(logits.float(), labels).backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        rates.append(16 / (time.perf_counter() - began))
+    return statistics.median(rates[1:])
+
+
+def fast_rate(model: PPIClassifier, store: PatchStore, train: Pairs, validation: Pairs, precision: str) -> dict:
+    """Median over epochs of pairs per second, and the seconds that go before the first step."""
+    config = TrainConfig(epochs=4, precision=precision)
+    began, first = time.perf_counter(), []
+
+    def note_first_step(progress) -> None:
+        if not first:
+            first.append(time.perf_counter() - began)
+
+    result = train_classifier(model, store, train, validation, config, callbacks=[note_first_step], progress=False)
+    rates = (len(train) / result.history["seconds"]).tolist()
+    return {"pairs_per_second": statistics.median(rates[1:]), "seconds_before_first_step": first[0]}
+
+
+def cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--proteins", type=int, default=600)
+    parser.add_argument("--pairs", type=int, default=16_384)
+    parser.add_argument("--plain-batches", type=int, default=6)
+    options = parser.parse_args()
+    generator = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        store = embed_proteins(make_proteins(options.proteins, generator), folder, progress=False)
+        train, validation = (make_pairs(store, count, generator) for count in (options.pairs, 1024))
+        rates = {}
+        for precision in ("float32", "bfloat16"):
+            model = create_ppi_classifier()
+            plain = plain_rate(model, store, train, getattr(torch, precision), options.plain_batches)
+            fast = fast_rate(create_ppi_classifier(), store, train, validation, precision)
+            rates[precision] = {"plain_pairs_per_second": plain, **fast}
+        patches = float(np.mean([-(-store.length(p) // 32) for p in store.ids]))
+    base = rates["float32"]["plain_pairs_per_second"]
+    for rate in rates.values():
+        rate["ratio_to_plain_float32"] = rate["pairs_per_second"] / base
+    content = {
+        "what": "frozen v5, pairs per second of training",
+        "cpu": cpu_name(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "mean_patches": patches,
+        "peak_memory_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
+        "rates": rates,
+    }
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(content, indent=2) + "\n")
+    print(f"{content['cpu']}, {content['threads']} threads, mean {patches:.1f} patches")
+    for precision, rate in rates.items():
+        print(
+            f"{precision:9} plain {rate['plain_pairs_per_second']:8.1f}/s   ppi_lib {rate['pairs_per_second']:8.1f}/s   "
+            f"{rate['ratio_to_plain_float32']:6.0f} times plain float32"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""The command line as a user meets it: files in, files out, one line for what is wrong."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ppi_lib import cli
+from ppi_lib.datasets import make_demo
+from ppi_lib.proteins import write_fasta, write_pairs
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A small demo as a user would have it: a FASTA file and a table for each split."""
+    folder = tmp_path_factory.mktemp("files")
+    data = make_demo(proteins=160, pairs=(200, 60, 80), shares=(0.5, 0.25, 0.25), median_length=80)
+    write_fasta(data.proteins, folder / "proteins.fasta")
+    for split in ("train", "validation", "test"):
+        write_pairs(getattr(data, split), folder / f"{split}.tsv")
+    return folder
+
+
+def ppi(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["ppi", *map(str, arguments)])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    return stop.value.code, *capsys.readouterr()
+
+
+@pytest.fixture(scope="module")
+def run(files, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    out = folder / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        splits = ["--validation", files / "validation.tsv", "--test", files / "test.tsv"]
+        arguments = [
+            files / "proteins.fasta",
+            files / "train.tsv",
+            *splits,
+            "--size",
+            "v3",
+            "--epochs",
+            2,
+            "--out",
+            out,
+        ]
+        patch.setattr(sys, "argv", ["ppi", "train", *map(str, arguments), "--quiet"])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+    assert stop.value.code == 0
+    return out
+
+
+def test_train_leaves_model_history_data_and_evaluation(run):
+    left = {path.name for path in run.iterdir()}
+    assert {"model.safetensors", "config.json", "history.csv", "evaluation.csv", "data", "store"} <= left
+    table = pd.read_csv(run / "evaluation.csv")
+    assert table["pairs"].tolist() == [80]
+    assert table["auroc_low"][0] <= table["auroc"][0] <= table["auroc_high"][0]
+
+
+def test_evaluate_gives_the_numbers_of_training_again_and_the_baselines(run, monkeypatch, capsys):
+    before = pd.read_csv(run / "evaluation.csv")
+    status, out, _ = ppi(monkeypatch, capsys, "evaluate", run, "--baselines", "--quiet")
+    after = pd.read_csv(run / "evaluation.csv")
+    assert status == 0
+    assert after["auroc"][0] == pytest.approx(before["auroc"][0], abs=1e-9)
+    assert (after["group"] == "baseline").sum() == 7
+    assert "95% intervals over proteins" in out
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "tsv", "csv"])
+def test_predict_scores_every_pair_in_order(files, run, tmp_path, monkeypatch, capsys, suffix):
+    target = tmp_path / f"scores.{suffix}"
+    arguments = (run, files / "proteins.fasta", files / "test.tsv", "--out", target, "--quiet")
+    assert ppi(monkeypatch, capsys, "predict", *arguments)[0] == 0
+    readers = {"parquet": pd.read_parquet, "csv": pd.read_csv, "tsv": lambda path: pd.read_csv(path, sep="\t")}
+    scores, pairs = readers[suffix](target), pd.read_csv(files / "test.tsv", sep="\t")
+    assert scores["protein_a"].tolist() == pairs.iloc[:, 0].tolist()
+    assert scores["protein_b"].tolist() == pairs.iloc[:, 1].tolist()
+    assert np.allclose(scores["probability"], 1 / (1 + np.exp(-scores["logit"])))
+
+
+def test_embed_makes_a_store(files, tmp_path, monkeypatch, capsys):
+    status, out, _ = ppi(monkeypatch, capsys, "embed", files / "proteins.fasta", "--out", tmp_path / "s", "--quiet")
+    assert status == 0
+    assert "160 proteins" in out
+    assert (tmp_path / "s" / "store.json").exists()
+
+
+def test_one_table_is_split_by_protein(files, tmp_path, monkeypatch, capsys):
+    arguments = (
+        files / "proteins.fasta",
+        files / "train.tsv",
+        "--out",
+        tmp_path / "run",
+        "--size",
+        "v3",
+        "--epochs",
+        1,
+    )
+    status, out, err = ppi(monkeypatch, capsys, "train", *arguments, "--quiet")
+    assert status == 0, err
+    splits = [pd.read_csv(tmp_path / "run" / "data" / f"{s}.tsv", sep="\t") for s in ("train", "validation", "test")]
+    sets = [set(table.iloc[:, 0]) | set(table.iloc[:, 1]) for table in splits]
+    assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
+    assert "dropped" in err
+    assert "test pairs" in out
+
+
+@pytest.mark.parametrize("verb", ["embed", "train", "evaluate", "predict", "run"])
+def test_help_shows_an_example(verb, monkeypatch, capsys):
+    status, out, _ = ppi(monkeypatch, capsys, verb, "--help")
+    assert status == 0
+    assert f"Example: ppi {verb}" in out
+
+
+def bad_calls(files, run, folder):
+    (folder / "unknown.tsv").write_text("DEMO0001\tNOPE\n")
+    (folder / "label.tsv").write_text("DEMO0001\tDEMO0002\t1\nDEMO0001\tDEMO0003\t2\n")
+    fasta = files / "proteins.fasta"
+    return {
+        "No such file|not found|does not exist|isn't there|no file": (
+            "embed",
+            folder / "none.fasta",
+            "--out",
+            folder / "s",
+        ),
+        "NOPE": ("predict", run, fasta, folder / "unknown.tsv", "--out", folder / "x.tsv"),
+        "expected .parquet, .tsv, .csv": ("predict", run, fasta, files / "test.tsv", "--out", folder / "x.xls"),
+        "no trained model": ("predict", folder, fasta, files / "test.tsv", "--out", folder / "x.tsv"),
+        "line 2": ("train", fasta, folder / "label.tsv", "--out", folder / "r"),
+        "or --dataset": ("train", fasta, "--out", folder / "r"),
+        "expected one of demo, bernett": ("train", "--dataset", "nope", "--out", folder / "r"),
+        "epochs is 0": ("train", "--dataset", "demo", "--epochs", 0, "--out", folder / "r"),
+    }
+
+
+@pytest.mark.parametrize("case", range(8))
+def test_bad_input_is_one_line_and_status_2(case, files, run, tmp_path, monkeypatch, capsys):
+    import re
+
+    message, arguments = list(bad_calls(files, run, tmp_path).items())[case]
+    status, _, err = ppi(monkeypatch, capsys, *arguments)
+    assert status == 2
+    assert len(err.strip().splitlines()) == 1
+    assert re.search(message, err), err
+
+
+def test_the_help_comes_without_torch():
+    code = "import sys; from ppi_lib import cli; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
