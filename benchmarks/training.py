@@ -122,7 +122,7 @@ def main() -> None:
     print(f"{content['cpu']}, {content['threads']} threads, mean {patches:.1f} patches")
     for precision, rate in rates.items():
         print(
-            f"{precision:9} plain {rate['plain_pairs_per_second']:8.1f}/s   ppi_lib {rate['pairs_per_second']:8.1f}/s   "
+            f"{precision:9} plain {rate['plain_pairs_per_second']:7.1f}/s  ppi_lib {rate['pairs_per_second']:7.1f}/s   "
             f"{rate['ratio_to_plain_float32']:6.0f} times plain float32"
         )
 

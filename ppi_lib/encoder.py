@@ -44,7 +44,7 @@ class ModelConfig:
     """Residues that have a position; what follows is cut off."""
     patch: int = 32
     """Residues pooled into one patch."""
-    dropout: float = 0.1
+    dropout: float = 0.2
     """Dropout in the interaction module and the head, 0 to below 1."""
     activation: str = "gelu"
     """Activation of the feed-forwards: `gelu`, or `relu` in checkpoints of v5's first implementation."""
@@ -73,7 +73,7 @@ class ModelConfig:
 
 PRESETS = {
     "v5": ModelConfig(),
-    "v3": ModelConfig(width=256, layers=2, heads=8, feedforward=1024, head_widths=(256, 64)),
+    "v3": ModelConfig(width=256, layers=2, heads=8, feedforward=1024, head_widths=(256, 64), dropout=0.1),
 }
 
 
