@@ -10,6 +10,9 @@ from ppi_lib.datasets import NAMES
 from ppi_lib.errors import InputError
 from ppi_lib.report import format_table
 
+# Without it a kernel prints what it thinks of its own connection.
+_QUIET = ["--IPKernelApp.log_level=50"]
+
 
 def _import_papermill():
     try:
@@ -40,7 +43,13 @@ def run_notebooks(
         say(f"{path.name} ...")
         copy = target / path.name
         papermill.execute_notebook(
-            path, copy, parameters, kernel_name="python3", cwd=str(notebooks), progress_bar=False
+            path,
+            copy,
+            parameters,
+            kernel_name="python3",
+            cwd=str(notebooks),
+            progress_bar=False,
+            extra_arguments=_QUIET,
         )
         html, _ = exporter.from_filename(str(copy))
         copy.with_suffix(".html").write_text(html)

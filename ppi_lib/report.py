@@ -74,10 +74,11 @@ def comparison(table: pd.DataFrame, dataset: str, metric: str = "auroc") -> pd.D
 def format_table(table: pd.DataFrame) -> str:
     """Return the table as text for a terminal, best AUROC first: `0.676 [0.661, 0.690]`."""
     shown = ("auroc", "auprc", "mcc")
-    lines = [f"{'':36} " + " ".join(f"{name.upper():>22}" for name in shown)]
+    width = table["name"].str.len().max()
+    lines = [f"{'':{width}} " + " ".join(f"{name.upper():>22}" for name in shown)]
     for row in table.sort_values("auroc", ascending=False).to_dict("records"):
         cells = (f"{row[k]:.3f} [{row[f'{k}_low']:.3f}, {row[f'{k}_high']:.3f}]" for k in shown)
-        lines.append(f"{row['name']:36} " + " ".join(f"{cell:>22}" for cell in cells))
+        lines.append(f"{row['name']:{width}} " + " ".join(f"{cell:>22}" for cell in cells))
     first = table.iloc[0]
     lines.append(
         f"{int(first['pairs']):,} test pairs, {first['prevalence']:.1%} positive; 95% intervals over proteins."

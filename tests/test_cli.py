@@ -1,5 +1,6 @@
 """The command line as a user meets it: files in, files out, one line for what is wrong."""
 
+import re
 import subprocess
 import sys
 
@@ -106,7 +107,8 @@ def test_one_table_is_split_by_protein(files, tmp_path, monkeypatch, capsys):
     assert status == 0, err
     splits = [pd.read_csv(tmp_path / "run" / "data" / f"{s}.tsv", sep="\t") for s in ("train", "validation", "test")]
     sets = [set(table.iloc[:, 0]) | set(table.iloc[:, 1]) for table in splits]
-    assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
+    assert sets[0].isdisjoint(sets[1] | sets[2])
+    assert sets[1].isdisjoint(sets[2])
     assert "dropped" in err
     assert "test pairs" in out
 
@@ -141,8 +143,6 @@ def bad_calls(files, run, folder):
 
 @pytest.mark.parametrize("case", range(8))
 def test_bad_input_is_one_line_and_status_2(case, files, run, tmp_path, monkeypatch, capsys):
-    import re
-
     message, arguments = list(bad_calls(files, run, tmp_path).items())[case]
     status, _, err = ppi(monkeypatch, capsys, *arguments)
     assert status == 2

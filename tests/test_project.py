@@ -3,6 +3,7 @@
 import ast
 import json
 import tomllib
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ def test_every_dependency_is_pinned_within_its_range():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
     pins = {name.lower().replace("_", "-"): version for name, version in pins.items()}
-    wanted = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    wanted = [*project["dependencies"], *chain.from_iterable(project["optional-dependencies"].values())]
     for requirement in map(Requirement, wanted):
         if requirement.name != "ppi_lib":
             assert requirement.specifier.contains(pins[requirement.name.lower().replace("_", "-")]), requirement
