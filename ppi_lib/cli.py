@@ -93,10 +93,6 @@ def _train(data, out: Path, size: str, config, quiet: bool) -> None:
     from ppi_lib.proteins import write_fasta, write_pairs
     from ppi_lib.train import train_checkpoint
 
-    (out / "data").mkdir(parents=True, exist_ok=True)
-    write_fasta(data.proteins, out / "data" / "proteins.fasta")
-    for split in ("train", "validation", "test"):
-        write_pairs(getattr(data, split), out / "data" / f"{split}.tsv")
     store = embed_proteins(data.proteins, out / "store", progress=not quiet)
     bar = ProgressBar()
     about = {"dataset": data.name, "notes": data.notes}
@@ -113,6 +109,10 @@ def _train(data, out: Path, size: str, config, quiet: bool) -> None:
         progress=not quiet,
     )
     bar.close()
+    (out / "data").mkdir(exist_ok=True)
+    write_fasta(data.proteins, out / "data" / "proteins.fasta")
+    for split in ("train", "validation", "test"):
+        write_pairs(getattr(data, split), out / "data" / f"{split}.tsv")
     best = result.history.set_index("epoch").loc[result.best_epoch]
     typer.echo(
         f"Stopped by {result.stopped} after {len(result.history)} epochs; the best is epoch {result.best_epoch}, "
@@ -142,10 +142,10 @@ def _score(run: Path, data, quiet: bool) -> list:
 
     checkpoint, store = load_checkpoint(run), PatchStore(run / "store")
     checkpoint.require_store(store)
-    cache = run / "tokens-test.safetensors"
-    test = predict_pairs(checkpoint.model, store, data.test, cache=cache, progress=not quiet)
-    validation = predict_pairs(checkpoint.model, store, data.validation, progress=not quiet)
-    return [test.probabilities, validation.probabilities]
+    return [
+        predict_pairs(checkpoint.model, store, pairs, progress=not quiet).probabilities
+        for pairs in (data.test, data.validation)
+    ]
 
 
 @app.command(epilog="Example: ppi evaluate run/ --baselines")

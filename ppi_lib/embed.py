@@ -4,6 +4,7 @@
 from one sequence to its patches.
 """
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -37,8 +38,17 @@ def embed_proteins(
     if embedder not in EMBEDDERS:
         raise InputError(f"Embedder {embedder!r} is unknown; there is {', '.join(EMBEDDERS)}.")
     info, patches_of = EMBEDDERS[embedder]
+    sequences = {protein: sequence[:MAX_RESIDUES] for protein, sequence in proteins.sequences.items()}
+    digests = {protein: hashlib.sha256(s.encode()).hexdigest()[:16] for protein, s in sequences.items()}
     with StoreWriter(out, info) as writer:
-        todo = [(protein, s[:MAX_RESIDUES]) for protein, s in proteins.sequences.items() if protein not in writer.done]
-        for protein, sequence in tqdm(todo, desc="embed", unit="protein", disable=not progress):
-            writer.add(protein, patches_of(sequence), len(sequence))
+        changed = [p for p in sequences if p in writer.done and writer.done[p] != digests[p]]
+        if changed:
+            raise InputError(
+                f"{out}: holds {len(changed)} of the proteins with another sequence, e.g. {', '.join(changed[:5])}. "
+                "Choose another folder, or delete this one."
+            )
+        todo = [protein for protein in sequences if protein not in writer.done]
+        for protein in tqdm(todo, desc="embed", unit="protein", disable=not progress):
+            sequence = sequences[protein]
+            writer.add(protein, patches_of(sequence), len(sequence), digests[protein])
     return PatchStore(out)

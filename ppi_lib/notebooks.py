@@ -11,7 +11,7 @@ from ppi_lib.errors import InputError
 from ppi_lib.report import format_table
 
 # Without it a kernel prints what it thinks of its own connection.
-_QUIET = ["--IPKernelApp.log_level=50"]
+QUIET = ["--IPKernelApp.log_level=50"]
 
 
 def _import_papermill():

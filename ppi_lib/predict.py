@@ -29,12 +29,11 @@ def predict_pairs(
     pairs: Pairs,
     *,
     precision: str = "auto",
-    cache: str | Path | None = None,
     progress: bool = True,
 ) -> Prediction:
-    """Score `pairs` in their order; each protein is encoded once. `cache`: see `encode_proteins`."""
+    """Score `pairs` in their order; each protein is encoded once."""
     dtype = resolve_precision(precision, model.encoder.cls_token.device)
-    table = encode_proteins(model, store, pairs.proteins, dtype=dtype, cache=cache, progress=progress)
+    table = encode_proteins(model, store, pairs.proteins, dtype=dtype, progress=progress)
     logits = score_pairs(model, table, table.places(pairs.a), table.places(pairs.b), dtype=dtype).astype(np.float64)
     return Prediction(logits, torch.from_numpy(logits).sigmoid().numpy())
 

@@ -1,7 +1,8 @@
 """`PatchStore`: the pooled patches of many proteins in one folder, memory-mapped.
 
 A folder holds `store.json` (what made it) and shards: `shard-00000.npy`, the patches of its proteins one
-after another as float16, and `shard-00000.json`, their ids, lengths and the SHA-256 of the numbers. A shard
+after another as float16, and `shard-00000.json`, their ids, lengths, digests of their sequences and the SHA-256 of the
+numbers. A shard
 is written under another name and moved into place, its JSON last: a shard with a JSON is whole.
 
 Shape letters: B proteins, P patches, E embedding width.
@@ -69,6 +70,7 @@ class PatchStore:
             raise InputError(f"{self.path}: a store of another format than {_FORMAT}. Embed the proteins again.")
         self.info = StoreInfo(**meta)
         self._shards, self._place, self._hashes = [], {}, []
+        self.digests: dict[str, str] = {}
         for index in sorted(self.path.glob("shard-*.json")):
             self._add_shard(index)
 
@@ -90,6 +92,7 @@ class PatchStore:
         starts = np.concatenate([[0], ends[:-1]])
         places = zip([number] * len(lengths), starts.tolist(), ends.tolist(), lengths.tolist(), strict=True)
         self._place.update(zip(entry["ids"], places, strict=True))
+        self.digests.update(zip(entry["ids"], entry["digests"], strict=True))
 
     def __len__(self) -> int:
         return len(self._place)
@@ -150,12 +153,15 @@ class PatchStore:
 class StoreWriter:
     """Write a store shard by shard; started again on the same folder it goes on where it was.
 
-    Use as a context manager; `done` says which proteins are already whole.
+    Use as a context manager; `done` holds the digests of the proteins that are already whole.
     """
 
     def __init__(self, path: str | Path, info: StoreInfo):
         self.path, self.info = Path(path), info
-        self._ids, self._arrays, self._lengths, self._patches = [], [], [], 0
+        self._clear()
+
+    def _clear(self) -> None:
+        self._ids, self._arrays, self._lengths, self._digests, self._patches = [], [], [], [], 0
 
     def __enter__(self) -> "StoreWriter":
         try:
@@ -170,11 +176,11 @@ class StoreWriter:
                 )
         else:
             self._write_json("store.json", {"format": _FORMAT, **self.info._asdict()})
-        self.done = set(PatchStore(self.path).ids)
+        self.done = PatchStore(self.path).digests
         return self
 
-    def add(self, protein: str, patches: Float[np.ndarray, "P E"], length: int) -> None:
-        """Take one protein; it is on disk when its shard is full or the writer is closed."""
+    def add(self, protein: str, patches: Float[np.ndarray, "P E"], length: int, digest: str = "") -> None:
+        """Take one protein and the digest of its sequence; on disk when its shard is full or the writer is closed."""
         rows = -(-length // self.info.patch)
         if patches.shape != (rows, self.info.width):
             raise InputError(
@@ -187,6 +193,7 @@ class StoreWriter:
         self._ids.append(protein)
         self._arrays.append(stored)
         self._lengths.append(int(length))
+        self._digests.append(digest)
         self._patches += rows
         if self._patches >= _SHARD_PATCHES:
             self.flush()
@@ -199,9 +206,14 @@ class StoreWriter:
         target = self.path / f"shard-{number:05d}.npy"
         shard = np.concatenate(self._arrays)
         write_atomically(target, lambda path: _save_array(path, shard))
-        entry = {"sha256": hashlib.sha256(shard).hexdigest(), "ids": self._ids, "lengths": self._lengths}
+        entry = {
+            "sha256": hashlib.sha256(shard).hexdigest(),
+            "ids": self._ids,
+            "lengths": self._lengths,
+            "digests": self._digests,
+        }
         self._write_json(target.with_suffix(".json").name, entry)
-        self._ids, self._arrays, self._lengths, self._patches = [], [], [], 0
+        self._clear()
 
     def _write_json(self, name: str, content: dict) -> None:
         write_atomically(self.path / name, lambda path: path.write_text(json.dumps(content)))

@@ -42,6 +42,12 @@ def test_a_second_run_adds_what_is_missing_and_repeats_nothing(tmp_path):
     assert all((tmp_path / name).read_bytes() == content for name, content in before.items())
 
 
+def test_a_changed_sequence_is_not_taken_for_the_old_one(tmp_path):
+    embed_proteins(Proteins(sequences={"A": "ACDEF", "B": "GHIKL"}, notes=()), tmp_path, progress=False)
+    with pytest.raises(InputError, match=r"1 of the proteins with another sequence, e\.g\. A"):
+        embed_proteins(Proteins(sequences={"A": "ACDEG", "B": "GHIKL"}, notes=()), tmp_path, progress=False)
+
+
 def test_a_shard_without_its_index_was_cut_off_and_does_not_count(tmp_path):
     write(tmp_path, A=np.ones((1, 4)))
     (tmp_path / "shard-00001.npy").write_bytes(b"half a sha")
