@@ -42,6 +42,7 @@ TEMPLATE = go.layout.Template(
         "xaxis": _AXIS,
         "yaxis": _AXIS,
         "margin": {"l": 48, "r": 12, "t": 16, "b": 38},
+        "modebar": {"orientation": "v", "bgcolor": "rgba(0,0,0,0)"},  # beside the plot: legends stand above it
         "legend": {"bgcolor": "rgba(255,255,255,0.8)", "font": {"size": 9}},
         "width": 692,
         "height": 320,
