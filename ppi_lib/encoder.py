@@ -44,7 +44,7 @@ class ModelConfig:
     """Residues that have a position; what follows is cut off."""
     patch: int = 32
     """Residues pooled into one patch."""
-    dropout: float = 0.2
+    dropout: float = 0.3
     """Dropout in the interaction module and the head, 0 to below 1."""
     activation: str = "gelu"
     """Activation of the feed-forwards: `gelu`, or `relu` in checkpoints of v5's first implementation."""

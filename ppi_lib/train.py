@@ -43,7 +43,7 @@ class TrainConfig(LoopConfig):
 
 
 SETTINGS = {
-    "v5": TrainConfig(learning_rate=3e-4, epochs=5),
+    "v5": TrainConfig(learning_rate=2e-4, epochs=3),
     "v3": TrainConfig(learning_rate=1e-3, epochs=30, batch_size=128, micro_batch=128),
 }
 """What suits each preset: `v5` chosen on the validation split of bernett, `v3` on that of demo."""
