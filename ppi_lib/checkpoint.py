@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from ppi_lib.encoder import PRESETS, ModelConfig
 from ppi_lib.errors import InputError
-from ppi_lib.files import write_atomically
+from ppi_lib.files import make_folder, write_atomically
 from ppi_lib.model import PPIClassifier
 from ppi_lib.store import PatchStore, StoreInfo
 
@@ -42,8 +42,7 @@ class Checkpoint(NamedTuple):
 
 def save_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> None:
     """Write a checkpoint; each of the two files is replaced in one step, the weights first."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(folder)
     tensors = {name: tensor.contiguous() for name, tensor in checkpoint.model.state_dict().items()}
     write_atomically(folder / "model.safetensors", lambda path: save_file(tensors, path))
     content = {

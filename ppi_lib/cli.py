@@ -89,6 +89,7 @@ def train(
 def _train(data, out: Path, size: str, config, quiet: bool) -> None:
     """Embed, train, and keep beside the model the data that it was trained and is to be tested on."""
     from ppi_lib.embed import embed_proteins
+    from ppi_lib.files import make_folder
     from ppi_lib.progress import ProgressBar
     from ppi_lib.proteins import write_fasta, write_pairs
     from ppi_lib.train import train_checkpoint
@@ -109,10 +110,10 @@ def _train(data, out: Path, size: str, config, quiet: bool) -> None:
         progress=not quiet,
     )
     bar.close()
-    (out / "data").mkdir(exist_ok=True)
-    write_fasta(data.proteins, out / "data" / "proteins.fasta")
+    folder = make_folder(out / "data")
+    write_fasta(data.proteins, folder / "proteins.fasta")
     for split in ("train", "validation", "test"):
-        write_pairs(getattr(data, split), out / "data" / f"{split}.tsv")
+        write_pairs(getattr(data, split), folder / f"{split}.tsv")
     best = result.history.set_index("epoch").loc[result.best_epoch]
     typer.echo(
         f"Stopped by {result.stopped} after {len(result.history)} epochs; the best is epoch {result.best_epoch}, "
@@ -222,3 +223,6 @@ def main() -> None:
     except InputError as error:
         print(f"ppi: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("ppi: interrupted. The same command goes on where it was.", file=sys.stderr)
+        sys.exit(130)

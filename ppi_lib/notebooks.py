@@ -8,6 +8,7 @@ import pandas as pd
 
 from ppi_lib.datasets import NAMES
 from ppi_lib.errors import InputError
+from ppi_lib.files import make_folder
 from ppi_lib.report import format_table
 
 # Without it a kernel prints what it thinks of its own connection.
@@ -36,8 +37,7 @@ def run_notebooks(
     found = sorted(notebooks.glob("[0-9][0-9]_*.ipynb"))
     if not found:
         raise InputError(f"{notebooks}: no notebooks here. Run it in a checkout, or give --notebooks.")
-    target = out / "notebooks"
-    target.mkdir(parents=True, exist_ok=True)
+    target = make_folder(out / "notebooks")
     os.environ["PLOTLY_RENDERER"] = "plotly_mimetype+notebook"  # the second shows figures in HTML without a network
     for path in found:
         say(f"{path.name} ...")

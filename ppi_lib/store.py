@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ppi_lib.errors import InputError
-from ppi_lib.files import write_atomically
+from ppi_lib.files import make_folder, write_atomically
 
 _SHARD_PATCHES = 65_536
 _FORMAT = 1
@@ -164,10 +164,7 @@ class StoreWriter:
         self._ids, self._arrays, self._lengths, self._digests, self._patches = [], [], [], [], 0
 
     def __enter__(self) -> "StoreWriter":
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"{self.path}: can't be made ({error}). Choose a folder that you may write to.") from error
+        make_folder(self.path)
         if (self.path / "store.json").exists():
             found = PatchStore(self.path).info
             if found != self.info:

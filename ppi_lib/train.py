@@ -21,6 +21,7 @@ from ppi_lib.checkpoint import Checkpoint, create_ppi_classifier, save_checkpoin
 from ppi_lib.encoder import PRESETS
 from ppi_lib.errors import InputError
 from ppi_lib.evaluate import best_threshold
+from ppi_lib.files import make_folder
 from ppi_lib.loop import Callback, LoopConfig, Task, fit, resolve_precision, shuffled_batches
 from ppi_lib.model import PPIClassifier
 from ppi_lib.proteins import Pairs, check_classes
@@ -141,9 +142,7 @@ def train_classifier(
             f"{store.path}: embeddings are {store.info.width} wide; the model reads {model.config.embedding_width}. "
             f"Build it with ModelConfig(embedding_width={store.info.width})."
         )
-    folder = None if out is None else Path(out)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
+    folder = None if out is None else make_folder(out)
     standardise_input(model, store, train.proteins)
     device = model.encoder.cls_token.device
     table = encode_proteins(

@@ -137,11 +137,12 @@ def bad_calls(files, run, folder):
         "line 2": ("train", fasta, folder / "label.tsv", "--out", folder / "r"),
         "or --dataset": ("train", fasta, "--out", folder / "r"),
         "expected one of demo, bernett": ("train", "--dataset", "nope", "--out", folder / "r"),
+        "can't be made": ("train", "--dataset", "demo", "--out", folder / "label.tsv"),
         "epochs is 0": ("train", "--dataset", "demo", "--epochs", 0, "--out", folder / "r"),
     }
 
 
-@pytest.mark.parametrize("case", range(8))
+@pytest.mark.parametrize("case", range(9))
 def test_bad_input_is_one_line_and_status_2(case, files, run, tmp_path, monkeypatch, capsys):
     message, arguments = list(bad_calls(files, run, tmp_path).items())[case]
     status, _, err = ppi(monkeypatch, capsys, *arguments)
