@@ -70,6 +70,7 @@ def train(
     from dataclasses import replace
 
     from ppi_lib.datasets import load_dataset, load_files
+    from ppi_lib.files import make_folder
     from ppi_lib.train import SETTINGS
 
     if (dataset is None) == (pairs is None):
@@ -77,6 +78,7 @@ def train(
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     settings = {name: value for name, value in given.items() if value is not None}
     config = replace(SETTINGS[size.value], seed=seed, **settings)
+    make_folder(out)
     if dataset is not None:
         data = load_dataset(dataset, seed=seed)
     else:
