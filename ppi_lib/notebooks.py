@@ -1,6 +1,7 @@
 """The notebooks as reports: executed in order with other parameters, kept with outputs and as HTML."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from ppi_lib.files import make_folder
 from ppi_lib.report import format_table
 
 # Without it a kernel prints what it thinks of its own connection.
-QUIET = ["--IPKernelApp.log_level=50"]
+_QUIET = ["--IPKernelApp.log_level=50"]
 
 
 def _import_papermill():
@@ -29,7 +30,7 @@ def run_notebooks(
 ) -> None:
     """Execute every notebook of `notebooks` in `out/notebooks`, as .ipynb and .html, and say how the model did.
 
-    A notebook that fails ends the run with its own error; those before it are kept.
+    A notebook that fails ends the program with its error; its copy and those before it are kept.
     """
     if parameters["dataset"] not in NAMES:
         raise InputError(f"dataset is {parameters['dataset']!r}; expected one of {', '.join(NAMES)}.")
@@ -42,15 +43,11 @@ def run_notebooks(
     for path in found:
         say(f"{path.name} ...")
         copy = target / path.name
-        papermill.execute_notebook(
-            path,
-            copy,
-            parameters,
-            kernel_name="python3",
-            cwd=str(notebooks),
-            progress_bar=False,
-            extra_arguments=_QUIET,
-        )
+        options = {"cwd": str(notebooks), "kernel_name": "python3", "extra_arguments": _QUIET}
+        try:
+            papermill.execute_notebook(path, copy, parameters, progress_bar=False, **options)
+        except papermill.PapermillExecutionError as error:
+            sys.exit(f"ppi: {path.name} failed: {error.ename}: {error.evalue}\nIts executed copy shows where: {copy}")
         html, _ = exporter.from_filename(str(copy))
         copy.with_suffix(".html").write_text(html)
     _summarise(out, say)
