@@ -127,10 +127,13 @@ def _evaluate(run: Path, data, quiet: bool, baselines: bool) -> None:
     """Score validation and test pairs, write the table and the scores, and print the table."""
     from ppi_lib.baselines import run_baselines
     from ppi_lib.report import Scored, evaluate_scored, format_table
+    from ppi_lib.store import PatchStore
 
     scored = [Scored("v5 cross-attention", "ours", *_score(run, data, quiet))]
     if baselines:
-        found = run_baselines(data.proteins.sequences, data.train, data.validation, data.test)
+        store = PatchStore(run / "store")
+        pooled = {protein: store[protein].mean(axis=0) for protein in data.proteins.sequences}
+        found = run_baselines(data.proteins.sequences, data.train, data.validation, data.test, pooled=pooled)
         scored += [Scored(b.name, "baseline", b.probabilities, b.validation_probabilities) for b in found]
     table = evaluate_scored(scored, data.validation, data.test)
     table.to_csv(run / "evaluation.csv", index=False)

@@ -69,7 +69,7 @@ def test_evaluate_gives_the_numbers_of_training_again_and_the_baselines(run, mon
     after = pd.read_csv(run / "evaluation.csv")
     assert status == 0
     assert after["auroc"][0] == pytest.approx(before["auroc"][0], abs=1e-9)
-    assert (after["group"] == "baseline").sum() == 7
+    assert (after["group"] == "baseline").sum() == 9
     assert "95% intervals over proteins" in out
 
 
