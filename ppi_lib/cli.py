@@ -46,7 +46,8 @@ def embed(
     read = read_proteins(proteins)
     _say_notes(read.notes)
     store = embed_proteins(read, out, embedder=embedder, progress=not quiet)
-    typer.echo(f"{len(store):,} proteins in {out}, {store.info.width} wide, fingerprint {store.fingerprint}.")
+    fingerprint = store.fingerprint(store.ids)
+    typer.echo(f"{len(store):,} proteins in {out}, {store.info.width} wide, fingerprint {fingerprint}.")
 
 
 @app.command(
@@ -73,7 +74,7 @@ def train(
     from ppi_lib.files import make_folder
     from ppi_lib.train import SETTINGS
 
-    if (dataset is None) == (pairs is None):
+    if (dataset is None) == (pairs is None) or (dataset and (validation or test)):
         raise InputError("Give a FASTA file and a table of pairs, or --dataset; see `ppi train --help`.")
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     settings = {name: value for name, value in given.items() if value is not None}
@@ -90,10 +91,9 @@ def train(
 
 def _train(data, out: Path, size: str, config, quiet: bool) -> None:
     """Embed, train, and keep beside the model the data that it was trained and is to be tested on."""
+    from ppi_lib.datasets import save_dataset
     from ppi_lib.embed import embed_proteins
-    from ppi_lib.files import make_folder
     from ppi_lib.progress import ProgressBar
-    from ppi_lib.proteins import write_fasta, write_pairs
     from ppi_lib.train import train_checkpoint
 
     store = embed_proteins(data.proteins, out / "store", progress=not quiet)
@@ -112,10 +112,7 @@ def _train(data, out: Path, size: str, config, quiet: bool) -> None:
         progress=not quiet,
     )
     bar.close()
-    folder = make_folder(out / "data")
-    write_fasta(data.proteins, folder / "proteins.fasta")
-    for split in ("train", "validation", "test"):
-        write_pairs(getattr(data, split), folder / f"{split}.tsv")
+    save_dataset(data, out / "data")
     best = result.history.set_index("epoch").loc[result.best_epoch]
     typer.echo(
         f"Stopped by {result.stopped} after {len(result.history)} epochs; the best is epoch {result.best_epoch}, "
@@ -126,32 +123,28 @@ def _train(data, out: Path, size: str, config, quiet: bool) -> None:
 def _evaluate(run: Path, data, quiet: bool, baselines: bool) -> None:
     """Score validation and test pairs, write the table and the scores, and print the table."""
     from ppi_lib.baselines import run_baselines
+    from ppi_lib.checkpoint import load_checkpoint
+    from ppi_lib.embed import embed_proteins
+    from ppi_lib.files import write_atomically
+    from ppi_lib.predict import predict_pairs
     from ppi_lib.report import Scored, evaluate_scored, format_table
-    from ppi_lib.store import PatchStore
 
-    scored = [Scored("v5 cross-attention", "ours", *_score(run, data, quiet))]
+    checkpoint = load_checkpoint(run)
+    store = embed_proteins(data.proteins, run / "store", embedder=checkpoint.embedding.embedder, progress=not quiet)
+    checkpoint.require_store(store)
+    test, validation = (
+        predict_pairs(checkpoint.model, store, pairs, progress=not quiet).probabilities
+        for pairs in (data.test, data.validation)
+    )
+    scored = [Scored(f"{checkpoint.provenance['size']} cross-attention", "ours", test, validation)]
     if baselines:
-        store = PatchStore(run / "store")
         pooled = {protein: store[protein].mean(axis=0) for protein in data.proteins.sequences}
         found = run_baselines(data.proteins.sequences, data.train, data.validation, data.test, pooled=pooled)
         scored += [Scored(b.name, "baseline", b.probabilities, b.validation_probabilities) for b in found]
     table = evaluate_scored(scored, data.validation, data.test)
-    table.to_csv(run / "evaluation.csv", index=False)
+    write_atomically(run / "evaluation.csv", lambda path: table.to_csv(path, index=False))
     typer.echo(format_table(table))
     typer.echo(f"All numbers: {run / 'evaluation.csv'}")
-
-
-def _score(run: Path, data, quiet: bool) -> list:
-    from ppi_lib.checkpoint import load_checkpoint
-    from ppi_lib.predict import predict_pairs
-    from ppi_lib.store import PatchStore
-
-    checkpoint, store = load_checkpoint(run), PatchStore(run / "store")
-    checkpoint.require_store(store)
-    return [
-        predict_pairs(checkpoint.model, store, pairs, progress=not quiet).probabilities
-        for pairs in (data.test, data.validation)
-    ]
 
 
 @app.command(epilog="Example: ppi evaluate run/ --baselines")
@@ -162,16 +155,11 @@ def evaluate(
 ):
     """Evaluate a run on its test pairs: metrics with protein-level intervals."""
     from ppi_lib.checkpoint import load_checkpoint
-    from ppi_lib.datasets import load_files
+    from ppi_lib.datasets import load_saved
 
     load_checkpoint(run)
-    folder = run / "data"
-    data = load_files(
-        folder / "proteins.fasta",
-        folder / "train.tsv",
-        validation_path=folder / "validation.tsv",
-        test_path=folder / "test.tsv",
-    )
+    data = load_saved(run / "data")
+    _say_notes(data.notes)
     _evaluate(run, data, quiet, baselines)
 
 
@@ -188,19 +176,19 @@ def predict(
     import tempfile
 
     from ppi_lib.checkpoint import load_checkpoint
-    from ppi_lib.embed import embed_proteins
+    from ppi_lib.embed import check_embedder, embed_proteins
     from ppi_lib.predict import check_target, predict_pairs, write_predictions
     from ppi_lib.proteins import check_pairs, read_pairs, read_proteins
 
     check_target(out)
     checkpoint = load_checkpoint(run)
-    read, table = read_proteins(proteins), read_pairs(pairs)
+    check_embedder(checkpoint.embedding)
+    read, table = read_proteins(proteins), read_pairs(pairs, labels="ignored")
     check_pairs(table, read, str(pairs))
     _say_notes((*read.notes, *table.notes))
     with tempfile.TemporaryDirectory() as folder:
         needed = read.take(table.proteins)
         embedded = embed_proteins(needed, store or folder, embedder=checkpoint.embedding.embedder, progress=not quiet)
-        checkpoint.require_store(embedded)
         prediction = predict_pairs(checkpoint.model, embedded, table, progress=not quiet)
     write_predictions(table, prediction, checkpoint.threshold, out)
     called = int((prediction.probabilities >= checkpoint.threshold).sum())

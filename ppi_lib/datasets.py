@@ -17,6 +17,7 @@ import pooch
 
 from ppi_lib.demo import draw_pairs, plant_motifs
 from ppi_lib.errors import InputError
+from ppi_lib.files import make_folder
 from ppi_lib.proteins import (
     Pairs,
     PairSplits,
@@ -28,6 +29,8 @@ from ppi_lib.proteins import (
     read_pairs,
     read_proteins,
     split_by_protein,
+    write_fasta,
+    write_pairs,
 )
 
 NAMES = ("demo", "bernett", "b4ppi_yeast")
@@ -125,6 +128,20 @@ def load_files(
         check_pairs(pairs, proteins, "given")
         splits = split_by_protein(pairs, seed=seed)
     return _build(Path(pairs_path).stem, proteins, splits)
+
+
+def save_dataset(dataset: Dataset, folder: str | Path) -> None:
+    """Write the sequences and the pairs of each split, for `load_saved`."""
+    folder = make_folder(folder)
+    write_fasta(dataset.proteins, folder / "proteins.fasta")
+    for split in PairSplits._fields:
+        write_pairs(getattr(dataset, split), folder / f"{split}.tsv")
+
+
+def load_saved(folder: str | Path) -> Dataset:
+    """Load what `save_dataset` wrote."""
+    paths = [Path(folder) / f"{split}.tsv" for split in PairSplits._fields]
+    return load_files(Path(folder) / "proteins.fasta", paths[0], validation_path=paths[1], test_path=paths[2])
 
 
 def _fetch(name: str) -> Path:

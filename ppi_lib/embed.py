@@ -28,6 +28,16 @@ class Embedder(NamedTuple):
 EMBEDDERS = {"profile": Embedder(StoreInfo("profile", VERSION, WIDTH), profile_patches)}
 
 
+def check_embedder(wanted: StoreInfo) -> None:
+    """Raise `InputError` unless there is an embedder that gives the embeddings `wanted`."""
+    if wanted.embedder not in EMBEDDERS or EMBEDDERS[wanted.embedder].info != wanted:
+        there = ", ".join(f"{e.info.embedder} version {e.info.version}" for e in EMBEDDERS.values())
+        raise InputError(
+            f"The model reads embeddings of {wanted.embedder} version {wanted.version}, width {wanted.width}; this "
+            f"ppi_lib has {there}. Install the ppi_lib that trained the model, or train it again."
+        )
+
+
 def embed_proteins(
     proteins: Proteins, out: str | Path, *, embedder: str = "profile", progress: bool = True
 ) -> PatchStore:
@@ -41,7 +51,7 @@ def embed_proteins(
     sequences = {protein: sequence[:MAX_RESIDUES] for protein, sequence in proteins.sequences.items()}
     digests = {protein: hashlib.sha256(s.encode()).hexdigest()[:16] for protein, s in sequences.items()}
     with StoreWriter(out, info) as writer:
-        changed = [p for p in sequences if p in writer.done and writer.done[p] != digests[p]]
+        changed = [p for p in sequences if p in writer.done and writer.done.sequence_digest(p) != digests[p]]
         if changed:
             raise InputError(
                 f"{out}: holds {len(changed)} of the proteins with another sequence, e.g. {', '.join(changed[:5])}. "

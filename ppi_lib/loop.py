@@ -9,6 +9,7 @@ same number of threads.
 """
 
 import json
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -47,10 +48,11 @@ class LoopConfig:
 
     def __post_init__(self):
         for name in ("epochs", "learning_rate", "clip", "patience"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"{name} is {getattr(self, name)}; expected more than 0.")
-        if self.weight_decay < 0:
-            raise InputError(f"weight_decay is {self.weight_decay}; expected 0 or more.")
+            if not 0 < getattr(self, name) < math.inf:
+                raise InputError(f"{name} is {getattr(self, name)}; expected a number above 0.")
+        for name in ("weight_decay", "seed"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} is {getattr(self, name)}; expected 0 or more.")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise InputError(f"precision is {self.precision!r}; expected 'auto', 'float32' or 'bfloat16'.")
 
@@ -106,12 +108,30 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     return getattr(torch, precision)
 
 
+def _state_key(config: LoopConfig, identity: str) -> str:
+    return json.dumps([identity, vars(config)])
+
+
+def read_state(path: Path, config: LoopConfig, identity: str) -> dict[str, Any]:
+    """Read a training's state, or raise `InputError` unless it is whole and of these settings and this identity."""
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu", mmap=True)
+    except Exception as error:
+        raise InputError(f"{path}: not a whole training state ({error}). Delete it to start again.") from error
+    if state["key"] != _state_key(config, identity):
+        raise InputError(
+            f"{path}: the state of a training with other settings, data or another model. Choose another folder or "
+            "delete it."
+        )
+    return state
+
+
 class _Run:
     """The state of a training: what a checkpoint holds."""
 
     def __init__(self, model: nn.Module, task: Task, config: LoopConfig, identity: str):
         self.model, self.config = model, config
-        self.key = json.dumps([identity, vars(config)])
+        self.identity = identity
         self.named = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not self.named:
             raise InputError("No parameter of the model requires a gradient; unfreeze what is to be trained.")
@@ -142,7 +162,7 @@ class _Run:
 
     def state(self) -> dict[str, Any]:
         return {
-            "key": self.key,
+            "key": _state_key(self.config, self.identity),
             "weights": {name: p.detach() for name, p in self.named.items()},
             "best_weights": self.best_weights,
             "optimizer": self.optimizer.state_dict(),
@@ -151,15 +171,9 @@ class _Run:
         }
 
     def load(self, path: Path) -> None:
-        try:
-            state = torch.load(path, weights_only=True, map_location="cpu")
-        except Exception as error:
-            raise InputError(f"{path}: not a whole training state ({error}). Delete it to start again.") from error
-        if state["key"] != self.key or state["weights"].keys() != self.named.keys():
-            raise InputError(
-                f"{path}: the state of a training with other settings, data or another model. Choose another folder or "
-                "delete it."
-            )
+        state = read_state(path, self.config, self.identity)
+        if state["weights"].keys() != self.named.keys():
+            raise InputError(f"{path}: other parameters were trained. Choose another folder or delete it.")
         self.restore(state["weights"])
         self.best_weights = state["best_weights"]
         self.optimizer.load_state_dict(state["optimizer"])
@@ -182,6 +196,8 @@ def optimise(run: _Run, task: Task, micro_batches: Sequence[Any], dtype: torch.d
             loss = task.loss(batch)
         loss.backward()
         total += loss.item()
+    if not math.isfinite(total):
+        raise InputError(f"The training loss became {total}; lower learning_rate, which is {run.config.learning_rate}.")
     nn.utils.clip_grad_norm_(run.named.values(), run.config.clip)
     run.optimizer.step()
     run.schedule.step()

@@ -67,6 +67,16 @@ class CrossAttention(Attention):
         context = torch.einsum("bhd,hcd->bhc", pooled, value).flatten(1)
         return self.out_proj(context + self.v_proj.bias), weights
 
+    def plain(
+        self, query: Float[Tensor, "B D"], tokens: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]
+    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B H T"]]:
+        """The same with keys and values projected for every token: what `forward` is held against."""
+        q = self.q_proj(query).unflatten(-1, (self.heads, -1)) / (query.shape[-1] // self.heads) ** 0.5
+        key, value = (f(tokens).unflatten(-1, (self.heads, -1)) for f in (self.k_proj, self.v_proj))
+        weights = self.softmax(torch.einsum("bhc,bthc->bht", q, key), mask)
+        context = torch.einsum("bht,bthc->bhc", self.dropout(weights).to(value.dtype), value).flatten(1)
+        return self.out_proj(context), weights
+
 
 class CrossAttentionLayer(nn.Module):
     """Pre-norm transformer layer in which only the query token is carried on."""

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ppi_lib.encoder import Patches, pool_residues
+from ppi_lib.errors import InputError
 from ppi_lib.proteins import Pairs
 from ppi_lib.store import PatchStore
 
@@ -71,6 +72,8 @@ def _run_epoch(model: nn.Module, loader, criterion, device, after: Callable[[Ten
         logits.append(output.detach().float().cpu())
         labels.append(label)
     label, score = torch.cat(labels).numpy(), torch.cat(logits).numpy()
+    if label.min() == label.max():
+        raise InputError(f"The loader's pairs are all labelled {label[0]:.0f}; expected both 0 and 1.")
     return EpochResult(sum(losses) / len(label), roc_auc_score(label, score), average_precision_score(label, score))
 
 

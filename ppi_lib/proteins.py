@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from ppi_lib.errors import InputError
+from ppi_lib.files import write_atomically
 from ppi_lib.records import PairRows, read_pair_rows, read_sequences
 from ppi_lib.scales import STANDARD as STANDARD
 
@@ -151,11 +152,15 @@ def _build_pairs(rows: PairRows, mask: np.ndarray | slice, path: str | Path) -> 
     return _each_once(pairs, rows.lines[mask], path)
 
 
-def read_pairs(path: str | Path, *, labels: Literal["optional", "required"] = "optional") -> Pairs:
+def read_pairs(path: str | Path, *, labels: Literal["optional", "required", "ignored"] = "optional") -> Pairs:
     """Read a table of pairs; names of columns are guessed, without a header they are a, b and label.
 
-    Raises `InputError` for a label other than 0 and 1, a pair with both, or columns that can't be told.
+    Raises `InputError` for a label other than 0 and 1, a pair with both, or columns that can't be told. With
+    `labels="ignored"`, for prediction, labels are not read and every row is kept, pairs that stand twice as well.
     """
+    if labels == "ignored":
+        rows = read_pair_rows(path, {"a", "b"}, frozenset({"label", "split"}))
+        return Pairs(a=rows.a, b=rows.b, labels=None, notes=())
     needed = {"a", "b", "label"} if labels == "required" else {"a", "b"}
     return _build_pairs(read_pair_rows(path, needed), slice(None), path)
 
@@ -263,7 +268,8 @@ def _check_target(path: str | Path) -> Path:
 def write_fasta(proteins: Proteins, path: str | Path) -> None:
     """Write `proteins` as FASTA, 60 residues a line."""
     wrapped = {n: "\n".join(s[i : i + 60] for i in range(0, len(s), 60)) for n, s in proteins.sequences.items()}
-    _check_target(path).write_text("".join(f">{name}\n{lines}\n" for name, lines in wrapped.items()))
+    text = "".join(f">{name}\n{lines}\n" for name, lines in wrapped.items())
+    write_atomically(_check_target(path), lambda target: target.write_text(text))
 
 
 def write_pairs(pairs: Pairs, path: str | Path) -> None:
@@ -272,6 +278,7 @@ def write_pairs(pairs: Pairs, path: str | Path) -> None:
     if pairs.labels is not None:
         table["label"] = pairs.labels.astype(int)
     if path.suffix == ".parquet":
-        table.to_parquet(path, index=False)
+        write_atomically(path, lambda target: table.to_parquet(target, index=False))
     else:
-        table.to_csv(path, sep="," if path.suffix == ".csv" else "\t", index=False)
+        separator = "," if path.suffix == ".csv" else "\t"
+        write_atomically(path, lambda target: table.to_csv(target, sep=separator, index=False))

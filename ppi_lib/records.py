@@ -4,6 +4,7 @@ The content tells the format: FASTA, Parquet, or text with tabs, commas, semicol
 Every cell stays text, so that a protein called 007 or NA keeps its name.
 """
 
+import csv
 import gzip
 import io
 import re
@@ -92,7 +93,11 @@ def _read_cells(text: str, path: str | Path) -> pd.DataFrame:
             f"{path}: the first line, {first[:40]!r}, has neither '>' nor two columns; "
             "expected FASTA or columns separated by tab, comma, semicolon or |. Convert the file."
         )
-    options = dict(header=None, dtype=str, keep_default_na=False, skip_blank_lines=False, index_col=False)
+    # Between tabs or | a quotation mark is a letter like others: taken as one it would swallow rows.
+    quoting = csv.QUOTE_NONE if separator in "\t|" else csv.QUOTE_MINIMAL
+    options = dict(
+        quoting=quoting, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False, index_col=False
+    )
     try:
         return pd.read_csv(io.StringIO(text), sep=separator, **options).fillna("")
     except pd.errors.ParserError as error:
@@ -151,6 +156,10 @@ def _table_records(table: _Table, path: str | Path) -> Iterator[tuple[int, str, 
         )
     sequence = found["sequence"] if header else 1
     name = found.get("id", 1 - sequence) if header else 0
+    blank = np.flatnonzero(table.cells[name].iloc[int(header) :].str.contains(r"\s"))
+    if len(blank):
+        line = table.lines[int(header) :][blank[0]]
+        raise InputError(f"{path}, line {line}: the id holds a blank; expected one word. Take the blank out.")
     columns = (table.lines, table.cells[name], table.cells[sequence])
     yield from zip(*(list(column)[header:] for column in columns), strict=True)
 
@@ -165,7 +174,7 @@ def _raw_sequences(path: str | Path) -> Iterator[tuple[int, str, str]]:
 
 def _clean(raw: str, name: str, place: str, changes: dict[str, list]) -> str:
     """Return the checked sequence in the 21 letters; what was changed goes into `changes`."""
-    sequence = raw.upper()
+    sequence = raw.upper() if raw.isascii() else raw  # upper() would make residues of other alphabets' letters
     if sequence != raw:
         changes["lower"].append(name)
     if sequence.endswith("*"):
@@ -241,10 +250,11 @@ def _parse_labels(text: pd.Series, lines: np.ndarray, path: str | Path) -> np.nd
     return values
 
 
-def read_pair_rows(path: str | Path, needed: set[str]) -> PairRows:
-    """Read the columns of a table of pairs; `needed` are roles among a, b and label."""
+def read_pair_rows(path: str | Path, needed: set[str], ignored: frozenset[str] = frozenset()) -> PairRows:
+    """Read the columns of a table of pairs; `needed` and `ignored` are roles among a, b, label and split."""
     table = _read_table(_read_bytes(path), path)
     columns, header = _pair_columns(table, path, needed)
+    columns = {role: column for role, column in columns.items() if role not in ignored}
     cells, lines = table.cells.iloc[header:], table.lines[header:]
     if not len(cells):
         raise InputError(f"{path}: nothing below the header; expected at least one pair. Check the file.")

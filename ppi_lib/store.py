@@ -1,8 +1,8 @@
 """`PatchStore`: the pooled patches of many proteins in one folder, memory-mapped.
 
 A folder holds `store.json` (what made it) and shards: `shard-00000.npy`, the patches of its proteins one
-after another as float16, and `shard-00000.json`, their ids, lengths, digests of their sequences and the SHA-256 of the
-numbers. A shard
+after another as float16, and `shard-00000.json`, their ids and lengths, and digests of
+their sequences and of their numbers, which are checked when a protein is read. A shard
 is written under another name and moved into place, its JSON last: a shard with a JSON is whole.
 
 Shape letters: B proteins, P patches, E embedding width.
@@ -53,6 +53,21 @@ def _read_json(path: Path) -> dict:
         raise InputError(f"{path}: not readable as JSON ({error}). Embed the proteins again.") from error
 
 
+class _Entry(NamedTuple):
+    """One protein of a store."""
+
+    rows: np.ndarray
+    length: int
+    sequence: str
+    """Digest of the sequence."""
+    content: str
+    """Digest of `rows`."""
+
+
+def _digest(rows: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(rows)).hexdigest()[:16]
+
+
 def _save_array(path: Path, array: np.ndarray) -> None:
     with open(path, "wb") as file:  # np.save would add .npy to the temporary name
         np.save(file, array)
@@ -68,68 +83,70 @@ class PatchStore:
         meta = _read_json(self.path / "store.json")
         if meta.pop("format", None) != _FORMAT:
             raise InputError(f"{self.path}: a store of another format than {_FORMAT}. Embed the proteins again.")
-        self.info = StoreInfo(**meta)
-        self._shards, self._place, self._hashes = [], {}, []
-        self.digests: dict[str, str] = {}
+        try:
+            self.info = StoreInfo(**meta)
+        except TypeError as error:
+            raise InputError(f"{self.path / 'store.json'}: not a store's description ({error}).") from error
+        self._entries: dict[str, _Entry] = {}
         for index in sorted(self.path.glob("shard-*.json")):
             self._add_shard(index)
 
     def _add_shard(self, index: Path) -> None:
         entry = _read_json(index)
-        lengths = np.array(entry["lengths"], dtype=np.int64)
-        ends = np.cumsum(-(-lengths // self.info.patch))
+        columns = [entry.get(name) for name in ("ids", "lengths", "sequences", "contents")]
+        if not all(isinstance(c, list) and len(c) == len(columns[0]) > 0 for c in columns):
+            raise InputError(f"{index}: not the index of a shard. Delete it and embed the proteins again.")
+        ends = np.cumsum([-(-length // self.info.patch) for length in columns[1]])
         try:
-            shard = np.load(index.with_suffix(".npy"), mmap_mode="r")
+            shard = np.asarray(np.load(index.with_suffix(".npy"), mmap_mode="r"))
         except (OSError, ValueError) as error:
             raise InputError(f"{index.with_suffix('.npy')}: unreadable ({error}). Embed the proteins again.") from error
-        if shard.shape != (int(ends[-1]), self.info.width):
-            raise InputError(
-                f"{index.with_suffix('.npy')}: holds {shard.shape}; its index says {(int(ends[-1]), self.info.width)}."
-            )
-        number = len(self._shards)
-        self._shards.append(shard)
-        self._hashes.append(entry["sha256"])
-        starts = np.concatenate([[0], ends[:-1]])
-        places = zip([number] * len(lengths), starts.tolist(), ends.tolist(), lengths.tolist(), strict=True)
-        self._place.update(zip(entry["ids"], places, strict=True))
-        self.digests.update(zip(entry["ids"], entry["digests"], strict=True))
+        expected = (int(ends[-1]), self.info.width)
+        if shard.shape != expected:
+            raise InputError(f"{index.with_suffix('.npy')}: holds {shard.shape}; its index says {expected}.")
+        for protein, length, sequence, content, end in zip(*columns, ends.tolist(), strict=True):
+            rows = shard[end - -(-length // self.info.patch) : end]
+            self._entries[protein] = _Entry(rows, length, sequence, content)
 
     def __len__(self) -> int:
-        return len(self._place)
+        return len(self._entries)
 
     def __contains__(self, protein: str) -> bool:
-        return protein in self._place
+        return protein in self._entries
 
     @property
     def ids(self) -> list[str]:
-        return list(self._place)
+        return list(self._entries)
 
-    @property
-    def fingerprint(self) -> str:
-        """A hash of all that the store holds."""
-        return hashlib.sha256(json.dumps([*self.info, *self._hashes]).encode()).hexdigest()[:16]
+    def fingerprint(self, proteins: Iterable[str]) -> str:
+        """Hash the embeddings of `proteins`, whatever else the store holds."""
+        parts = [f"{p} {self._entries[p].length} {self._entries[p].content}" for p in sorted(set(proteins))]
+        return hashlib.sha256("\n".join([repr(self.info), *parts]).encode()).hexdigest()[:16]
 
     def require(self, proteins: Iterable[str]) -> None:
         """Raise `InputError` if one of `proteins` is not here."""
-        missing = sorted({protein for protein in proteins if protein not in self._place})
+        missing = sorted({protein for protein in proteins if protein not in self._entries})
         if missing:
             raise InputError(
                 f"{self.path}: {len(missing)} proteins are not in the store, e.g. {', '.join(missing[:5])}. "
                 "Embed a FASTA file that has them."
             )
 
+    def sequence_digest(self, protein: str) -> str:
+        """Digest of the sequence that `protein` was embedded from."""
+        return self._entries[protein].sequence
+
     def length(self, protein: str) -> int:
         """Residues of `protein` that were embedded."""
-        return self._place[protein][3]
+        return self._entries[protein].length
 
     def __getitem__(self, protein: str) -> np.ndarray:
         """Return the patches `(P, E)`, float32."""
         self.require([protein])
-        shard, start, stop, _ = self._place[protein]
-        values = np.asarray(self._shards[shard][start:stop], dtype=np.float32)
-        if not np.isfinite(values.sum()):
-            raise InputError(f"{self.path}: {protein} holds NaN or infinite values. Embed it again.")
-        return values
+        entry = self._entries[protein]
+        if _digest(entry.rows) != entry.content:
+            raise InputError(f"{self.path}: the numbers of {protein} were changed or damaged. Embed it again.")
+        return entry.rows.astype(np.float32)
 
     def batch(self, proteins: Sequence[str]) -> StoreBatch:
         """Return the patches of several proteins, padded."""
@@ -153,7 +170,7 @@ class PatchStore:
 class StoreWriter:
     """Write a store shard by shard; started again on the same folder it goes on where it was.
 
-    Use as a context manager; `done` holds the digests of the proteins that are already whole.
+    Use as a context manager; `done` is the store with the proteins that are already whole.
     """
 
     def __init__(self, path: str | Path, info: StoreInfo):
@@ -161,7 +178,8 @@ class StoreWriter:
         self._clear()
 
     def _clear(self) -> None:
-        self._ids, self._arrays, self._lengths, self._digests, self._patches = [], [], [], [], 0
+        self._columns = {"ids": [], "lengths": [], "sequences": [], "contents": []}
+        self._arrays, self._patches = [], 0
 
     def __enter__(self) -> "StoreWriter":
         make_folder(self.path)
@@ -173,10 +191,10 @@ class StoreWriter:
                 )
         else:
             self._write_json("store.json", {"format": _FORMAT, **self.info._asdict()})
-        self.done = PatchStore(self.path).digests
+        self.done = PatchStore(self.path)
         return self
 
-    def add(self, protein: str, patches: Float[np.ndarray, "P E"], length: int, digest: str = "") -> None:
+    def add(self, protein: str, patches: Float[np.ndarray, "P E"], length: int, sequence_digest: str) -> None:
         """Take one protein and the digest of its sequence; on disk when its shard is full or the writer is closed."""
         rows = -(-length // self.info.patch)
         if patches.shape != (rows, self.info.width):
@@ -187,29 +205,22 @@ class StoreWriter:
             stored = patches.astype(np.float16)
         if not np.isfinite(stored).all():
             raise InputError(f"{protein}: the embedding holds NaN, infinite values or numbers above 65,504.")
-        self._ids.append(protein)
+        for name, value in zip(self._columns, (protein, length, sequence_digest, _digest(stored)), strict=True):
+            self._columns[name].append(value)
         self._arrays.append(stored)
-        self._lengths.append(int(length))
-        self._digests.append(digest)
         self._patches += rows
         if self._patches >= _SHARD_PATCHES:
             self.flush()
 
     def flush(self) -> None:
         """Write what was added as one shard."""
-        if not self._ids:
+        if not self._arrays:
             return
-        number = len(list(self.path.glob("shard-*.json")))
-        target = self.path / f"shard-{number:05d}.npy"
+        numbers = [int(path.stem.removeprefix("shard-")) for path in self.path.glob("shard-*.json")]
+        target = self.path / f"shard-{max(numbers, default=-1) + 1:05d}.npy"
         shard = np.concatenate(self._arrays)
         write_atomically(target, lambda path: _save_array(path, shard))
-        entry = {
-            "sha256": hashlib.sha256(shard).hexdigest(),
-            "ids": self._ids,
-            "lengths": self._lengths,
-            "digests": self._digests,
-        }
-        self._write_json(target.with_suffix(".json").name, entry)
+        self._write_json(target.with_suffix(".json").name, self._columns)
         self._clear()
 
     def _write_json(self, name: str, content: dict) -> None:

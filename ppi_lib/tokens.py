@@ -41,13 +41,12 @@ class TokenTable:
         self.counts = torch.as_tensor(counts)
         self.starts = self.counts.cumsum(0) - self.counts
 
-    def places(self, proteins: Iterable[str]) -> np.ndarray:
+    def places(self, proteins: Iterable[str]) -> Int[Tensor, " B"]:
         """Return the place of each protein in the table."""
-        return np.fromiter((self.index[protein] for protein in proteins), dtype=np.int64)
+        return torch.tensor([self.index[protein] for protein in proteins], dtype=torch.int64)
 
-    def gather(self, places_a: Int[np.ndarray, " B"], places_b: Int[np.ndarray, " B"]) -> TokenPairs:
+    def gather(self, a: Int[Tensor, " B"], b: Int[Tensor, " B"]) -> TokenPairs:
         """Return the tokens of pairs given by their places, padded to the longest pair."""
-        a, b = torch.as_tensor(places_a), torch.as_tensor(places_b)
         count_a, both = self.counts[a, None], (self.counts[a] + self.counts[b])[:, None]
         column = torch.arange(int(both.max()))
         row = torch.where(column < count_a, self.starts[a, None] + column, self.starts[b, None] + column - count_a)
@@ -58,8 +57,8 @@ class TokenTable:
 
 
 def encoder_fingerprint(encoder: torch.nn.Module) -> str:
-    """Hash the weights and buffers of an encoder."""
-    digest = hashlib.sha256()
+    """Hash the configuration, weights and buffers of an encoder."""
+    digest = hashlib.sha256(repr(encoder.config).encode())
     for name, value in sorted(encoder.state_dict().items()):
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
@@ -106,7 +105,7 @@ def encode_proteins(
     store.require(proteins)
     if cache is None:
         return _in_eval_mode(model.encoder, store, proteins, dtype, progress)
-    parts = [encoder_fingerprint(model.encoder), store.fingerprint, str(dtype), *proteins]
+    parts = [encoder_fingerprint(model.encoder), store.fingerprint(proteins), str(dtype), *proteins]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     table = _read(Path(cache), key, proteins, model.encoder.cls_token.device)
     if table is None:
@@ -141,19 +140,23 @@ def _read(cache: Path, key: str, proteins: list[str], device: torch.device) -> T
 def score_pairs(
     model,
     table: TokenTable,
-    places_a: np.ndarray,
-    places_b: np.ndarray,
+    places_a: Int[Tensor, " B"],
+    places_b: Int[Tensor, " B"],
     *,
     dtype: torch.dtype = torch.float32,
     batch_size: int = 1024,
-) -> np.ndarray:
-    """Return the logits `(B,)`, float32, of pairs given by their places; pairs of like length share a batch."""
-    order = torch.argsort(table.counts[places_a] + table.counts[places_b], stable=True)
+) -> Float[np.ndarray, " B"]:
+    """Return the logits, float32, of pairs given by their places; pairs of like length share a batch.
+
+    The protein that stands first in the table goes first, so that (A, B) and (B, A) are the same computation.
+    """
+    first, second = torch.minimum(places_a, places_b), torch.maximum(places_a, places_b)
+    order = torch.argsort(table.counts[first] + table.counts[second], stable=True)
     logits, training = torch.empty(len(order)), model.training
     model.eval()
     with torch.no_grad(), torch.autocast(table.rows.device.type, dtype, enabled=dtype != torch.float32):
         for rows in order.split(batch_size):
-            tokens, mask = table.gather(places_a[rows], places_b[rows])
+            tokens, mask = table.gather(first[rows], second[rows])
             logits[rows] = model.score_tokens(tokens, mask).float().cpu()
     model.train(training)
     return logits.numpy()

@@ -21,9 +21,10 @@ from ppi_lib.checkpoint import Checkpoint, create_ppi_classifier, save_checkpoin
 from ppi_lib.encoder import PRESETS
 from ppi_lib.errors import InputError
 from ppi_lib.evaluate import best_threshold
-from ppi_lib.files import make_folder
-from ppi_lib.loop import Callback, LoopConfig, Task, fit, resolve_precision, shuffled_batches
+from ppi_lib.files import make_folder, write_atomically
+from ppi_lib.loop import Callback, LoopConfig, Task, fit, read_state, resolve_precision, shuffled_batches
 from ppi_lib.model import PPIClassifier
+from ppi_lib.predict import predict_pairs
 from ppi_lib.proteins import Pairs, check_classes
 from ppi_lib.store import PatchStore
 from ppi_lib.tokens import TokenTable, encode_proteins, encoder_fingerprint, score_pairs
@@ -103,11 +104,9 @@ class _FrozenTask:
         labels = self.labels[rows].to(logits.device)
         return nn.functional.binary_cross_entropy_with_logits(logits, labels) * share
 
-    def validation_logits(self) -> np.ndarray:
-        return score_pairs(self.model, self.table, *self.validation, dtype=self.dtype)
-
     def validate(self) -> dict[str, float]:
-        return _validation_row(self.validation_logits(), self.validation_labels)
+        logits = score_pairs(self.model, self.table, *self.validation, dtype=self.dtype)
+        return _validation_row(logits, self.validation_labels)
 
 
 def _validation_row(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -137,6 +136,11 @@ def train_classifier(
     """
     for pairs, name in ((train, "training"), (validation, "validation")):
         check_classes(pairs, name)
+    if any(p.requires_grad for p in model.encoder.parameters()):
+        raise InputError(
+            "The encoder's parameters require gradients; expected a frozen encoder, as create_ppi_classifier makes it. "
+            "To train it as well, use ppi_lib.plain."
+        )
     if store.info.width != model.config.embedding_width:
         raise InputError(
             f"{store.path}: embeddings are {store.info.width} wide; the model reads {model.config.embedding_width}. "
@@ -144,6 +148,10 @@ def train_classifier(
         )
     folder = None if out is None else make_folder(out)
     standardise_input(model, store, train.proteins)
+    identity = _identity(model, store, train, validation)
+    state_path = folder and folder / "training.pt"
+    if state_path and state_path.exists():
+        read_state(state_path, config, identity)
     device = model.encoder.cls_token.device
     table = encode_proteins(
         model,
@@ -153,11 +161,9 @@ def train_classifier(
         cache=folder and folder / "tokens.safetensors",
         progress=progress,
     )
-    task = _FrozenTask(model, table, train, validation, config)
-    identity = _identity(model, store, train, validation)
-    state_path = folder and folder / "training.pt"
-    result = fit(model, task.task, config, state_path=state_path, identity=identity, callbacks=callbacks)
-    probabilities = 1 / (1 + np.exp(-task.validation_logits().astype(np.float64)))
+    task = _FrozenTask(model, table, train, validation, config).task
+    result = fit(model, task, config, state_path=state_path, identity=identity, callbacks=callbacks)
+    probabilities = predict_pairs(model, store, validation, progress=progress).probabilities
     return TrainResult(*result, threshold=best_threshold(validation.labels, probabilities))
 
 
@@ -182,24 +188,26 @@ def train_checkpoint(
     config = config or SETTINGS[size]
     model = create_ppi_classifier(config=replace(PRESETS[size], embedding_width=store.info.width), seed=config.seed)
     result = train_classifier(model, store, train, validation, config, out=out, callbacks=callbacks, progress=progress)
-    result.history.to_csv(Path(out) / "history.csv", index=False)
     versions = {"ppi_lib": __version__, "torch": torch.__version__}
     about = {
         **(provenance or {}),
+        "size": size,
         "training": vars(config),
         "best_epoch": result.best_epoch,
-        "store": store.fingerprint,
+        "store": store.fingerprint([*train.proteins, *validation.proteins]),
         "versions": versions,
     }
     checkpoint = Checkpoint(model.eval(), store.info, result.threshold, about)
     save_checkpoint(checkpoint, out)
+    write_atomically(Path(out) / "history.csv", lambda path: result.history.to_csv(path, index=False))
     return checkpoint, result
 
 
 def _identity(model: PPIClassifier, store: PatchStore, *pair_sets: Pairs) -> str:
     """Hash what a training depends on besides its settings."""
-    digest = hashlib.sha256(f"{encoder_fingerprint(model.encoder)} {store.fingerprint} {model.config}".encode())
+    digest = hashlib.sha256(f"{encoder_fingerprint(model.encoder)} {model.config}".encode())
     for pairs in pair_sets:
+        digest.update(store.fingerprint(pairs.proteins).encode())
         digest.update("\n".join([*pairs.a, *pairs.b]).encode())
         digest.update(pairs.labels.tobytes())
     return digest.hexdigest()

@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from ppi_lib import datasets
-from ppi_lib.datasets import load_dataset, load_files, make_demo
+from ppi_lib.datasets import load_dataset, load_files, load_saved, make_demo, save_dataset
 from ppi_lib.errors import InputError
 from ppi_lib.proteins import STANDARD, shared_proteins
 
@@ -263,3 +263,15 @@ def test_b4ppi_has_the_published_counts_and_says_what_it_shares():
     assert len(dataset.train) + len(dataset.validation) == 60_738
     assert (len(dataset.test), len(dataset.proteins.sequences)) == (25_398, 6_721)
     assert any("6,612 have both proteins in train, 17,548 one and 1,238 none" in note for note in dataset.notes)
+
+
+def test_a_saved_dataset_is_loaded_as_it_was(tmp_path):
+    made = make_demo(proteins=160, pairs=(200, 60, 80), shares=(0.5, 0.25, 0.25), median_length=80)
+    save_dataset(made, tmp_path / "data")
+    loaded = load_saved(tmp_path / "data")
+    assert loaded.proteins.sequences == made.proteins.sequences
+    for split in ("train", "validation", "test"):
+        before, after = getattr(made, split), getattr(loaded, split)
+        assert list(before.a) == list(after.a)
+        assert list(before.b) == list(after.b)
+        assert list(before.labels) == list(after.labels)

@@ -176,7 +176,17 @@ def test_a_model_with_nothing_to_train_is_refused():
         fit(regression.model, regression.task, CONFIG)
 
 
-@pytest.mark.parametrize("bad", [{"epochs": 0}, {"learning_rate": 0.0}, {"weight_decay": -1.0}, {"precision": "half"}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"epochs": 0},
+        {"learning_rate": 0.0},
+        {"weight_decay": -1.0},
+        {"precision": "half"},
+        {"learning_rate": float("nan")},
+        {"seed": -1},
+    ],
+)
 def test_settings_out_of_range_are_refused(bad):
     with pytest.raises(InputError, match=next(iter(bad))):
         LoopConfig(**bad)
@@ -191,3 +201,10 @@ def test_every_epoch_sees_every_row_once_in_another_order():
 def test_precision_is_taken_at_its_word():
     assert resolve_precision("float32", torch.device("cpu")) == torch.float32
     assert resolve_precision("auto", torch.device("cpu")) in (torch.float32, torch.bfloat16)
+
+
+def test_a_loss_that_is_no_number_says_so():
+    regression = Regression()
+    task = regression.task._replace(loss=lambda batch: regression.loss(batch) * float("nan"))
+    with pytest.raises(InputError, match=r"loss became nan; lower learning_rate"):
+        fit(regression.model, task, CONFIG)

@@ -152,6 +152,9 @@ def test_cross_attention_without_projected_tokens_equals_the_plain_one():
     expected, expected_weights = plain_attention(cross)(
         query[:, None], tokens, tokens, key_padding_mask=~mask, average_attn_weights=False
     )
+    plain_context, plain_weights = cross.plain(query, tokens, mask)
+    assert torch.allclose(context, plain_context, atol=1e-5)
+    assert torch.allclose(weights, plain_weights, atol=1e-5)
     assert torch.allclose(context, expected[:, 0], atol=1e-5)
     assert torch.allclose(weights, expected_weights[:, :, 0], atol=1e-5)
 

@@ -297,3 +297,31 @@ def test_written_proteins_read_the_same(tmp_path):
         write_fasta(proteins, tmp_path / "none" / "out.fasta")
     with pytest.raises(InputError, match="folder"):
         write_pairs(make_pairs(("a", "b")), tmp_path)
+
+
+def test_a_quotation_mark_swallows_no_rows(tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text('A\tB\t1\n"C\tD\t0\nE\tF\t1\n"G\tH\t0\n')
+    assert list(read_pairs(path).a) == ["A", '"C', "E", '"G']
+
+
+def test_for_prediction_labels_are_not_read_and_every_row_is_kept(tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("protein_a\tprotein_b\tlabel\nA\tB\t\nB\tA\tx\nA\tB\t0\n")
+    pairs = read_pairs(path, labels="ignored")
+    assert list(pairs.a) == ["A", "B", "A"]
+    assert pairs.labels is None
+
+
+def test_letters_of_other_alphabets_are_no_residues(tmp_path):
+    path = tmp_path / "proteins.fasta"
+    path.write_text(">A\nMK\u0131V\n")
+    with pytest.raises(InputError, match="at residue 3"):
+        read_proteins(path)
+
+
+def test_an_id_with_a_blank_in_a_table_is_refused(tmp_path):
+    path = tmp_path / "proteins.tsv"
+    path.write_text("A\tMKV\nprot B\tMKV\n")
+    with pytest.raises(InputError, match="line 2: the id holds a blank"):
+        read_proteins(path)

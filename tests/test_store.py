@@ -14,7 +14,7 @@ INFO = StoreInfo("toy", "1", 4)
 def write(path, **arrays: np.ndarray) -> PatchStore:
     with StoreWriter(path, INFO) as writer:
         for protein, patches in arrays.items():
-            writer.add(protein, patches, 32 * len(patches))
+            writer.add(protein, patches, 32 * len(patches), "")
     return PatchStore(path)
 
 
@@ -55,10 +55,13 @@ def test_a_shard_without_its_index_was_cut_off_and_does_not_count(tmp_path):
     assert write(tmp_path, B=np.zeros((2, 4))).ids == ["A", "B"]
 
 
-def test_the_fingerprint_follows_the_content(tmp_path):
-    same = [write(tmp_path / name, A=np.ones((1, 4))).fingerprint for name in "xy"]
-    other = write(tmp_path / "z", A=np.zeros((1, 4))).fingerprint
-    assert same[0] == same[1] != other
+def test_the_fingerprint_follows_the_proteins_that_are_asked_for(tmp_path):
+    one, two = np.ones((1, 4)), np.zeros((1, 4))
+    stores = [write(tmp_path / "x", A=one, B=two), write(tmp_path / "y", B=two, A=one, C=one)]
+    assert stores[0].fingerprint(["A", "B"]) == stores[1].fingerprint(["B", "A"])
+    assert stores[0].fingerprint(["A"]) != stores[0].fingerprint(["B"])
+    swapped = write(tmp_path / "z", A=two, B=one)
+    assert swapped.fingerprint(["A", "B"]) != stores[0].fingerprint(["A", "B"])
 
 
 def test_moments_are_those_of_all_patches(tmp_path):
@@ -75,14 +78,15 @@ def test_values_that_are_no_numbers_are_refused_with_the_protein(tmp_path, bad):
         write(tmp_path, A=np.ones((1, 4)), B=np.full((1, 4), bad))
 
 
-def test_a_nan_that_came_in_later_is_found_with_the_protein(tmp_path):
+@pytest.mark.parametrize("value", [np.nan, 1.5])
+def test_a_number_that_was_changed_later_is_found_with_the_protein(tmp_path, value):
     write(tmp_path, A=np.ones((1, 4)), B=np.ones((1, 4)))
     shard = np.load(tmp_path / "shard-00000.npy")
-    shard[1, 2] = np.nan
+    shard[1, 2] = value
     np.save(tmp_path / "shard-00000.npy", shard)
     store = PatchStore(tmp_path)
     store["A"]
-    with pytest.raises(InputError, match="B holds NaN"):
+    with pytest.raises(InputError, match="numbers of B were changed"):
         store["B"]
 
 
@@ -110,6 +114,13 @@ def test_a_broken_index_is_refused(tmp_path):
     write(tmp_path, A=np.ones((2, 4)))
     (tmp_path / "store.json").write_text('{"format"')
     with pytest.raises(InputError, match=r"store\.json: not readable"):
+        PatchStore(tmp_path)
+
+
+def test_an_index_with_a_column_missing_is_refused(tmp_path):
+    write(tmp_path, A=np.ones((2, 4)))
+    (tmp_path / "shard-00000.json").write_text('{"ids": ["A"], "lengths": [64]}')
+    with pytest.raises(InputError, match="not the index of a shard"):
         PatchStore(tmp_path)
 
 

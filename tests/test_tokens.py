@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -41,9 +43,18 @@ def test_prediction_equals_the_plain_forward_of_each_pair(model, store, all_pair
 
 def test_order_and_side_do_not_matter(model, store, all_pairs):
     prediction = predict_pairs(model, store, all_pairs, precision="float32", progress=False).probabilities
-    mirrored = Pairs(a=all_pairs.b[::-1], b=all_pairs.a[::-1], labels=None, notes=())
-    other = predict_pairs(model, store, mirrored, precision="float32", progress=False).probabilities
+    swapped = Pairs(a=all_pairs.b, b=all_pairs.a, labels=None, notes=())
+    assert np.array_equal(predict_pairs(model, store, swapped, progress=False).probabilities, prediction)
+    backwards = all_pairs.take(np.arange(len(all_pairs))[::-1])
+    other = predict_pairs(model, store, backwards, progress=False).probabilities
     assert np.allclose(prediction, other[::-1], atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 2, 199])
+def test_the_number_of_pairs_does_not_matter(model, store, all_pairs, count):
+    whole = predict_pairs(model, store, all_pairs, progress=False).logits
+    part = predict_pairs(model, store, all_pairs.take(np.arange(count)), progress=False).logits
+    assert np.allclose(part, whole[:count], atol=1e-5, rtol=0)
 
 
 def test_each_protein_is_encoded_once(model, store, all_pairs, monkeypatch):
@@ -63,6 +74,8 @@ def test_the_cache_is_read_back_and_only_when_it_fits(model, store, tmp_path, mo
         assert torch.equal(encode_proteins(model, store, ids, cache=path, progress=False).rows, made.rows)
     other = create_ppi_classifier(config=PRESETS["v3"], seed=1)
     assert not torch.equal(encode_proteins(other, store, ids, cache=path, progress=False).rows, made.rows)
+    relu = create_ppi_classifier(config=replace(PRESETS["v3"], activation="relu"))
+    assert not torch.equal(encode_proteins(relu, store, ids, cache=path, progress=False).rows, made.rows)
     path.write_bytes(path.read_bytes()[:-5])
     assert torch.equal(encode_proteins(model, store, ids, cache=path, progress=False).rows, made.rows)
 

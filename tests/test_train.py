@@ -11,10 +11,11 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from ppi_lib.checkpoint import create_ppi_classifier
+from ppi_lib.embed import embed_proteins
 from ppi_lib.encoder import PRESETS
 from ppi_lib.errors import InputError
 from ppi_lib.plain import PairDataset, collate_fn_v5, train_epoch, validate_epoch
-from ppi_lib.proteins import Pairs
+from ppi_lib.proteins import Pairs, Proteins
 from ppi_lib.train import TrainConfig, parameter_counts, standardise_input, train_classifier
 
 CONFIG = TrainConfig(epochs=8, learning_rate=3e-3, batch_size=32, micro_batch=16, precision="float32")
@@ -157,6 +158,37 @@ def test_a_folder_with_another_training_is_refused(tiny, store, pair_sets, tmp_p
     trained(tiny, store, pair_sets, out=tmp_path)
     with pytest.raises(InputError, match="other settings, data or another model"):
         trained(tiny, store, pair_sets[::-1], out=tmp_path)
+
+
+def test_a_remainder_of_one_pair_is_trained_too(tiny, store, pair_sets):
+    train, validation = pair_sets
+    config = dataclasses.replace(CONFIG, epochs=1, batch_size=8, micro_batch=4)
+    _, result = trained(tiny, store, (train.take(np.arange(9)), validation), config)
+    assert len(result.history) == 1
+
+
+def test_other_proteins_in_the_store_do_not_matter_for_going_on(tiny, proteins, pair_sets, tmp_path):
+    small = embed_proteins(proteins, tmp_path / "store", progress=False)
+    trained(tiny, small, pair_sets, out=tmp_path / "run")
+    more = Proteins(sequences={**proteins.sequences, "NEW": "ACDEF"}, notes=())
+    steps = []
+    larger = embed_proteins(more, tmp_path / "store", progress=False)
+    trained(tiny, larger, pair_sets, out=tmp_path / "run", callbacks=[steps.append])
+    assert steps == []
+
+
+def test_a_refused_training_leaves_the_folder_as_it_was(tiny, store, pair_sets, tmp_path):
+    trained(tiny, store, pair_sets, out=tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(InputError, match="other settings"):
+        trained(tiny, store, pair_sets[::-1], out=tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_an_encoder_that_is_not_frozen_is_refused(tiny, store, pair_sets):
+    model = create_ppi_classifier(config=tiny, freeze_encoder=False)
+    with pytest.raises(InputError, match="expected a frozen encoder"):
+        train_classifier(model, store, *pair_sets, CONFIG, progress=False)
 
 
 def pairs(*labels) -> Pairs:
