@@ -24,6 +24,7 @@ from ppi_lib.proteins import (
     Proteins,
     check_classes,
     check_pairs,
+    check_seed,
     overlap_notes,
     read_pair_splits,
     read_pairs,
@@ -110,8 +111,10 @@ def load_files(
     """Load sequences and labelled pairs: a file per split, or one, split by its split column or by protein.
 
     A tenth of the training pairs serve as validation where none are given. Raises `InputError` for pairs
-    without sequence, and for a split that is empty or of one class; overlaps are allowed and noted.
+    without sequence, and for a split that is empty or of one class; overlaps are allowed and noted, and so is
+    a split column that isn't used because there is a file per split.
     """
+    check_seed(seed)
     if validation_path and not test_path:
         raise InputError(f"validation_path is {validation_path}, test_path None; expected both. Give both.")
     proteins = read_proteins(proteins_path)
@@ -139,7 +142,10 @@ def save_dataset(dataset: Dataset, folder: str | Path) -> None:
 
 
 def load_saved(folder: str | Path) -> Dataset:
-    """Load what `save_dataset` wrote."""
+    """Load what `save_dataset` wrote: the same proteins and pairs in the same order.
+
+    Name, notes and the demo's sites aren't in the files: the name is train, and the notes are found anew.
+    """
     paths = [Path(folder) / f"{split}.tsv" for split in PairSplits._fields]
     return load_files(Path(folder) / "proteins.fasta", paths[0], validation_path=paths[1], test_path=paths[2])
 
@@ -195,6 +201,7 @@ def _load_b4ppi(seed: int) -> Dataset:
 
 def load_dataset(name: str, *, seed: int = 0) -> Dataset:
     """Load one of `NAMES`. `seed` draws the demo, and the validation pairs of `b4ppi_yeast`."""
+    check_seed(seed)
     if name == "demo":
         return make_demo(seed=seed)
     if name == "bernett":
@@ -220,6 +227,7 @@ def make_demo(
     `pairs` and `shares` (of the proteins) are for train, validation and test, which share no protein;
     `mutated` is the chance of each motif residue to be replaced. Lengths are log-normal, within 60 to 1,200.
     """
+    check_seed(seed)
     if families < 2 or not 4 <= motif_length <= 30:
         raise InputError(f"families is {families}, motif_length {motif_length}; expected from 2, and 4 to 30.")
     generator = np.random.default_rng(seed)

@@ -6,6 +6,7 @@ splits are allowed but counted, because a score on them measures memory as well.
 Shape letters: B pairs.
 """
 
+import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -148,8 +149,7 @@ def _each_once(pairs: Pairs, lines: np.ndarray, path: str | Path) -> Pairs:
 def _build_pairs(rows: PairRows, mask: np.ndarray | slice, path: str | Path) -> Pairs:
     labels = None if rows.labels is None else rows.labels[mask]
     unused = f"Columns of {Path(path).name} that aren't used: {', '.join(rows.unused)}."
-    pairs = Pairs(a=rows.a[mask], b=rows.b[mask], labels=labels, notes=(unused,) if rows.unused else ())
-    return _each_once(pairs, rows.lines[mask], path)
+    return Pairs(a=rows.a[mask], b=rows.b[mask], labels=labels, notes=(unused,) if rows.unused else ())
 
 
 def read_pairs(path: str | Path, *, labels: Literal["optional", "required", "ignored"] = "optional") -> Pairs:
@@ -157,19 +157,21 @@ def read_pairs(path: str | Path, *, labels: Literal["optional", "required", "ign
 
     Raises `InputError` for a label other than 0 and 1, a pair with both, or columns that can't be told. With
     `labels="ignored"`, for prediction, labels are not read and every row is kept, pairs that stand twice as well.
+    A split column is not used, which a note says.
     """
-    if labels == "ignored":
-        rows = read_pair_rows(path, {"a", "b"}, frozenset({"label", "split"}))
-        return Pairs(a=rows.a, b=rows.b, labels=None, notes=())
     needed = {"a", "b", "label"} if labels == "required" else {"a", "b"}
-    return _build_pairs(read_pair_rows(path, needed), slice(None), path)
+    ignored = {"label", "split"} if labels == "ignored" else {"split"}
+    rows = read_pair_rows(path, needed, frozenset(ignored))
+    pairs = _build_pairs(rows, slice(None), path)
+    return pairs if labels == "ignored" else _each_once(pairs, rows.lines, path)
 
 
 def read_pair_splits(path: str | Path) -> dict[str, Pairs]:
     """Read labelled pairs for each value of the split column, `{}` where the table has none."""
     rows = read_pair_rows(path, {"a", "b", "label"})
     values = [] if rows.splits is None else pd.unique(rows.splits)
-    return {value: _build_pairs(rows, rows.splits == value, path) for value in values}
+    masks = {value: rows.splits == value for value in values}
+    return {value: _each_once(_build_pairs(rows, mask, path), rows.lines[mask], path) for value, mask in masks.items()}
 
 
 def _bare(name: str) -> str:
@@ -205,15 +207,21 @@ def overlap_notes(train: Pairs, validation: Pairs, test: Pairs) -> tuple[str, ..
     notes = []
     for one, other in combinations(sets, 2):
         shared = len(shared_proteins(sets[one], sets[other]))
-        pairs = len(np.intersect1d(keys[one], keys[other]))
+        common, *places = np.intersect1d(keys[one], keys[other], return_indices=True)
         if shared:
             notes.append(
                 f"{_count(shared, 'protein')} stand in both {one} and {other} "
                 f"({shared / len(sets[other].proteins):.0%} of {other}): "
                 f"the {other} score also measures what was memorised about them."
             )
-        if pairs:
-            notes.append(f"{_count(pairs, 'pair')} stand in both {one} and {other}: remove from one of them.")
+        if len(common):
+            labels = [sets[name].labels for name in (one, other)]
+            known = all(column is not None for column in labels)
+            opposite = int((labels[0][places[0]] != labels[1][places[1]]).sum()) if known else 0
+            how = f", {opposite:,} of them with opposite labels" if opposite else ""
+            notes.append(
+                f"{_count(len(common), 'pair')} stand in both {one} and {other}{how}: remove from one of them."
+            )
     return tuple(notes)
 
 
@@ -231,12 +239,19 @@ def check_classes(pairs: Pairs, name: str) -> None:
         )
 
 
+def check_seed(seed: int) -> None:
+    """Raise `InputError` for a seed that numpy doesn't take."""
+    if seed < 0:
+        raise InputError(f"seed is {seed}; expected 0 or more. Give another.")
+
+
 def split_by_protein(pairs: Pairs, *, fractions: tuple[float, float, float] = (0.6, 0.2, 0.2), seed: int) -> PairSplits:
     """Deal the proteins to train, validation and test by `fractions`, and keep the pairs within a group.
 
     Pairs go with the square of a fraction: the default keeps 0.36, 0.04 and 0.04 of them, which is 82%,
     9% and 9% of what's kept. Those across groups are dropped, as they'd leak; `train.notes` counts them.
     """
+    check_seed(seed)
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
         raise InputError(
             f"fractions is {fractions}; expected three positive numbers with sum 1, such as 0.6, 0.2, 0.2."
@@ -266,19 +281,24 @@ def _check_target(path: str | Path) -> Path:
 
 
 def write_fasta(proteins: Proteins, path: str | Path) -> None:
-    """Write `proteins` as FASTA, 60 residues a line."""
+    """Write `proteins` as FASTA, 60 residues a line; whole, or not at all with `InputError`."""
     wrapped = {n: "\n".join(s[i : i + 60] for i in range(0, len(s), 60)) for n, s in proteins.sequences.items()}
     text = "".join(f">{name}\n{lines}\n" for name, lines in wrapped.items())
-    write_atomically(_check_target(path), lambda target: target.write_text(text))
+    write_atomically(_check_target(path), lambda target: target.write_text(text, encoding="utf-8"))
 
 
 def write_pairs(pairs: Pairs, path: str | Path) -> None:
-    """Write protein_a, protein_b and label: Parquet or CSV if `path` ends so, else with tabs."""
+    """Write protein_a, protein_b and label, whole or not at all: Parquet or CSV if `path` ends so, else with tabs."""
+    wrong = [protein for protein in pairs.proteins if re.search(r"[\t\r\n]", protein)]
+    if wrong:
+        raise InputError(f"{wrong[0]!r} holds a tab or line break; expected an id without, to be written. Rename it.")
     path, table = _check_target(path), pd.DataFrame({"protein_a": pairs.a, "protein_b": pairs.b})
     if pairs.labels is not None:
         table["label"] = pairs.labels.astype(int)
     if path.suffix == ".parquet":
         write_atomically(path, lambda target: table.to_parquet(target, index=False))
     else:
-        separator = "," if path.suffix == ".csv" else "\t"
-        write_atomically(path, lambda target: table.to_csv(target, sep=separator, index=False))
+        # With tabs, quotes are read as any other letter. The temporary file's name doesn't tell that it's for .gz.
+        form = dict(sep=",") if path.suffix == ".csv" else dict(sep="\t", quoting=csv.QUOTE_NONE)
+        form["compression"] = "gzip" if path.suffix == ".gz" else None
+        write_atomically(path, lambda target: table.to_csv(target, index=False, **form))

@@ -8,6 +8,7 @@ import csv
 import gzip
 import io
 import re
+import string
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,9 @@ from ppi_lib.scales import STANDARD
 UNKNOWN = "BJOUXZ"
 _TO_X = str.maketrans(UNKNOWN, "X" * len(UNKNOWN))
 _NOT_RESIDUES = str.maketrans("", "", STANDARD + UNKNOWN)
+# Nothing but ASCII: `str.upper` makes residues of letters such as the dotless i, `str.split` drops a no-break space.
+_TO_UPPER = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
+_NO_BLANKS = str.maketrans("", "", string.whitespace)
 _LABELS = {"0": 0.0, "0.0": 0.0, "1": 1.0, "1.0": 1.0}
 # Column names as the field writes them, in lower case without anything but letters and digits.
 _PAIR_NAMES = {
@@ -85,7 +89,8 @@ def _decode(data: bytes, path: str | Path) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _read_cells(text: str, path: str | Path) -> pd.DataFrame:
+def _read_cells(text: str, skipped: int, path: str | Path) -> pd.DataFrame:
+    """Split `text`, above which `skipped` blank lines stood. Quotes hide separators only in , and ; tables."""
     first = text.partition("\n")[0]
     separator = next((s for s in "\t,;|" if s in first), None)
     if separator is None:
@@ -99,27 +104,45 @@ def _read_cells(text: str, path: str | Path) -> pd.DataFrame:
         quoting=quoting, header=None, dtype=str, keep_default_na=False, skip_blank_lines=False, index_col=False
     )
     try:
-        return pd.read_csv(io.StringIO(text), sep=separator, **options).fillna("")
+        cells = pd.read_csv(io.StringIO(text), sep=separator, **options).fillna("")
     except pd.errors.ParserError as error:
         raise InputError(
             f"{path}: {str(error).strip()}; expected as many columns as in line 1. Correct that line."
         ) from error
+    if separator in "\t|":
+        return cells.apply(lambda column: column.str.replace(r'^\s*"([^"]*)"\s*$', r"\1", regex=True))
+    broken = np.flatnonzero(cells.apply(lambda column: column.str.contains("\n", regex=False)).any(axis=1))
+    if len(broken):
+        raise InputError(
+            f"{path}, line {broken[0] + 1 + skipped}: a cell goes on into the next line; "
+            'expected each quote " to be closed in its line. Remove or close it.'
+        )
+    return cells
+
+
+def _read_parquet_cells(data: bytes, path: str | Path) -> pd.DataFrame:
+    """Return the cells as text below the column names; True and False are 1 and 0."""
+    try:
+        body = pd.read_parquet(io.BytesIO(data))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: can't be read as Parquet ({error}). Write it again.") from error
+    names = pd.DataFrame([[str(name) for name in body.columns]])
+    body = body.set_axis(names.columns, axis=1)
+    for i in body.columns:
+        if pd.api.types.infer_dtype(body[i], skipna=True) == "boolean":
+            body[i] = body[i].map({True: "1", False: "0"}).astype(object)
+    text = body.astype(object).where(body.notna(), "").astype(str)
+    return pd.concat([names, text], ignore_index=True)
 
 
 def _read_table(data: bytes, path: str | Path) -> _Table:
     if data[:4] == b"PAR1":
-        try:
-            body = pd.read_parquet(io.BytesIO(data))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: can't be read as Parquet ({error}). Write it again.") from error
-        names = pd.DataFrame([[str(name) for name in body.columns]])
-        text = body.astype(object).where(body.notna(), "").astype(str).set_axis(names.columns, axis=1)
-        cells, skipped = pd.concat([names, text], ignore_index=True), -1
+        cells, skipped = _read_parquet_cells(data, path), -1
     else:
         text = _decode(data, path)
         skipped = len(text) - len(text.lstrip("\n"))
-        cells = _read_cells(text[skipped:], path)
-    cells = cells.apply(lambda column: column.str.strip())
+        cells = _read_cells(text[skipped:], skipped, path)
+    cells = cells.apply(lambda column: column.str.strip(string.whitespace))
     cells = cells[(cells != "").any(axis=1)]
     return _Table(cells, cells.index.to_numpy() + 1 + skipped)
 
@@ -132,17 +155,21 @@ def _known_columns(table: _Table, names: Mapping[str, str]) -> dict[str, int]:
     }
 
 
+def _accession(name: str) -> str:
+    """Return P12345 for `sp|P12345|NAME`, and other names as they are."""
+    parts = name.split("|")
+    return parts[1] if len(parts) > 1 and parts[0] in ("sp", "tr") and parts[1] else name
+
+
 def _fasta_records(text: str, path: str | Path) -> Iterator[tuple[int, str, str]]:
-    """Yield line, id and sequence of each record; `sp|P12345|NAME` is P12345."""
+    """Yield line, id and sequence of each record."""
     lines = text.split("\n")
     starts = [i for i, line in enumerate(lines) if line.lstrip().startswith(">")]
     for start, stop in zip(starts, [*starts[1:], len(lines)], strict=True):
         words = lines[start].lstrip()[1:].split()
         if not words:
             raise InputError(f"{path}, line {start + 1}: '>' without an id; expected '>P12345'. Name the protein.")
-        parts = words[0].split("|")
-        name = parts[1] if len(parts) > 1 and parts[0] in ("sp", "tr") and parts[1] else words[0]
-        yield start + 1, name, "".join("".join(lines[start + 1 : stop]).split())
+        yield start + 1, _accession(words[0]), "".join(lines[start + 1 : stop]).translate(_NO_BLANKS)
 
 
 def _table_records(table: _Table, path: str | Path) -> Iterator[tuple[int, str, str]]:
@@ -156,12 +183,13 @@ def _table_records(table: _Table, path: str | Path) -> Iterator[tuple[int, str, 
         )
     sequence = found["sequence"] if header else 1
     name = found.get("id", 1 - sequence) if header else 0
-    blank = np.flatnonzero(table.cells[name].iloc[int(header) :].str.contains(r"\s"))
-    if len(blank):
-        line = table.lines[int(header) :][blank[0]]
-        raise InputError(f"{path}, line {line}: the id holds a blank; expected one word. Take the blank out.")
     columns = (table.lines, table.cells[name], table.cells[sequence])
-    yield from zip(*(list(column)[header:] for column in columns), strict=True)
+    for line, protein, residues in zip(*(list(column)[header:] for column in columns), strict=True):
+        if re.search(r"\s", protein):
+            raise InputError(
+                f"{path}, line {line}: the id holds a blank, {protein!r}; expected one word. Take the blank out."
+            )
+        yield line, _accession(protein), residues
 
 
 def _raw_sequences(path: str | Path) -> Iterator[tuple[int, str, str]]:
@@ -174,7 +202,7 @@ def _raw_sequences(path: str | Path) -> Iterator[tuple[int, str, str]]:
 
 def _clean(raw: str, name: str, place: str, changes: dict[str, list]) -> str:
     """Return the checked sequence in the 21 letters; what was changed goes into `changes`."""
-    sequence = raw.upper() if raw.isascii() else raw  # upper() would make residues of other alphabets' letters
+    sequence = raw.translate(_TO_UPPER)
     if sequence != raw:
         changes["lower"].append(name)
     if sequence.endswith("*"):
@@ -255,16 +283,15 @@ def read_pair_rows(path: str | Path, needed: set[str], ignored: frozenset[str] =
     table = _read_table(_read_bytes(path), path)
     columns, header = _pair_columns(table, path, needed)
     columns = {role: column for role, column in columns.items() if role not in ignored}
-    cells, lines = table.cells.iloc[header:], table.lines[header:]
+    cells, lines = table.cells.iloc[header:].apply(lambda column: column.str.strip()), table.lines[header:]
     if not len(cells):
         raise InputError(f"{path}: nothing below the header; expected at least one pair. Check the file.")
     for role in {"a", "b", "split"} & set(columns):
         empty = np.flatnonzero(cells[columns[role]] == "")
         if len(empty):
             raise InputError(f"{path}, line {lines[empty[0]]}: an id or split is empty; expected a name. Fill it in.")
-    a, b, splits = (
-        cells[columns[role]].to_numpy(dtype=object) if role in columns else None for role in ("a", "b", "split")
-    )
+    a, b = (cells[columns[role]].map(_accession).to_numpy(dtype=object) for role in ("a", "b"))
+    splits = cells[columns["split"]].to_numpy(dtype=object) if "split" in columns else None
     labels = _parse_labels(cells[columns["label"]], lines, path) if "label" in columns else None
     unused = [name for i, name in enumerate(table.cells.iloc[0]) if header and i not in columns.values()]
     return PairRows(a, b, labels, splits, lines, unused)

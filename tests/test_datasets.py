@@ -119,6 +119,12 @@ def test_a_demo_that_cannot_be_made_is_refused():
         make_demo(motif_length=3)
 
 
+@pytest.mark.parametrize("load", [make_demo, *(partial(load_dataset, name) for name in datasets.NAMES)])
+def test_a_negative_seed_is_refused(load):
+    with pytest.raises(InputError, match="seed is -3; expected 0 or more"):
+        load(seed=-3)
+
+
 def test_an_unknown_name_is_refused_with_the_names():
     with pytest.raises(InputError, match=r"'nope'.*demo, bernett, b4ppi_yeast"):
         load_dataset("nope")
@@ -167,6 +173,17 @@ def test_one_table_is_split_by_its_column_or_by_protein(files):
     assert any("across them dropped" in note for note in dataset.notes)
     with pytest.raises(InputError, match=r"holds fold1.*expected train"):
         load_files(proteins, table("t", range(10), header, lambda i: "\tfold1"))
+
+
+def test_a_split_column_beside_a_test_file_is_noted_as_unused(files):
+    proteins, table = files
+    header = "protein_a\tprotein_b\tlabel\tsplit\n"
+    train = table("t", range(10), header, lambda i: "\ttest")
+    dataset = load_files(proteins, train, test_path=table("s", range(20, 25)))
+    assert len(dataset.train) + len(dataset.validation) == 55
+    assert "Columns of t that aren't used: split." in dataset.notes
+    with pytest.raises(InputError, match="seed is -1"):
+        load_files(proteins, train, seed=-1)
 
 
 def test_a_pair_without_sequence_or_a_split_of_one_class_is_refused(files, tmp_path):

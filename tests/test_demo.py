@@ -11,6 +11,8 @@ from ppi_lib.evaluate import bootstrap_intervals
 from ppi_lib.predict import predict_pairs
 from ppi_lib.train import SETTINGS, train_checkpoint
 
+SHORT = replace(SETTINGS["v3"], epochs=8)
+
 
 @pytest.fixture(scope="module")
 def demo():
@@ -22,8 +24,7 @@ def demo_store(demo, tmp_path_factory):
     return embed_proteins(demo.proteins, tmp_path_factory.mktemp("demo"), progress=False)
 
 
-def auroc_interval(demo, store, train, validation, out):
-    config = replace(SETTINGS["v3"], epochs=15)
+def auroc_interval(demo, store, train, validation, out, config=None):
     checkpoint, _ = train_checkpoint(store, train, validation, size="v3", config=config, out=out, progress=False)
     test = demo.test
     probabilities = predict_pairs(checkpoint.model, store, test, progress=False).probabilities
@@ -39,5 +40,5 @@ def test_the_small_preset_finds_the_planted_sites(demo, demo_store, tmp_path):
 
 
 def test_with_permuted_labels_it_finds_nothing(demo, demo_store, tmp_path):
-    found = auroc_interval(demo, demo_store, permuted(demo.train, 0), permuted(demo.validation, 1), tmp_path)
+    found = auroc_interval(demo, demo_store, permuted(demo.train, 0), permuted(demo.validation, 1), tmp_path, SHORT)
     assert found.low < 0.5 < found.high

@@ -1,6 +1,8 @@
 """Reading, checking, splitting and writing of proteins and pairs."""
 
+import errno
 import gzip
+import os
 
 import numpy as np
 import pandas as pd
@@ -51,6 +53,7 @@ TWO = {"P12345": "MKVLAA", "Q99999": "GGAW"}
         "\n>sp|P12345|NAME_HUMAN text\nMKVLAA\n\n>tr|Q99999|OTHER\nGG AW",
         ">P12345\r\nMKVLAA\r\n>Q99999\r\nGGAW\r\n",
         "P12345\tMKVLAA\nQ99999\tGGAW\n",
+        "sp|P12345|NAME_HUMAN\tMKVLAA\ntr|Q99999|OTHER\tGGAW\n",
         "uniprotID|sequence\nP12345|MKVLAA\nQ99999|GGAW\n",
         "length,Sequence,Accession\n6,MKVLAA,P12345\n4,GGAW,Q99999\n",
         b"\xef\xbb\xbf>P12345\nMKVLAA\n>Q99999\nGGAW\n",
@@ -94,7 +97,10 @@ def test_a_long_protein_is_kept_whole_and_noted(tmp_path):
         (">a\nM*KV\n", ["stop '*'", "residue 2"]),
         (">a\nMKV**\n", ["stop '*'", "residue 4"]),
         (">a\nMK1V\n", ["'1'", "residue 3"]),
-        (">a\nMKÄ\n", ["'Ä'"]),
+        *((f">a\nMk{letter}V\n", [repr(letter), "residue 3"]) for letter in "Äıſﬁ\u00a0"),
+        *((f"a\tMk{letter}\n", [repr(letter), "residue 3"]) for letter in "ı\u00a0"),
+        ("a\tMKV\nb c\tMKV\n", ["line 2", "'b c'", "blank"]),
+        ("a\tMKV\nb\u00a0c\tMKV\n", ["line 2", "blank"]),
         (">\nMKV\n", ["line 1", "without an id"]),
         (">a\nMKV\n\n>a x\nMKW\n", ["lines 1 and 4", "'a'"]),
         ("a\tMKV\na\tMKW\n", ["lines 1 and 2", "'a'"]),
@@ -140,7 +146,28 @@ def test_every_form_of_the_same_pairs_reads_the_same_and_ids_stay_text(tmp_path,
     assert pairs.notes == ()
 
 
-@pytest.mark.parametrize("label", [[1, 0], [1.0, 0.0], ["1", "0"]])
+@pytest.mark.parametrize("separator", ["\t", "|"])
+def test_a_stray_quote_swallows_no_row_and_a_closed_pair_is_left_out(tmp_path, separator):
+    rows = [("a", "b", "1"), ('"c', "d", "0"), ("e", 'f"', "1"), ('5"x', "g", "0"), ('"h"', "i", '"1"')]
+    pairs = read_pairs(put(tmp_path, "\n".join(separator.join(row) for row in rows)))
+    assert rows_of(pairs) == [("a", "b", 1), ('"c', "d", 0), ("e", 'f"', 1), ('5"x', "g", 0), ("h", "i", 1)]
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_a_quoted_cell_may_hold_the_separator_but_no_line_break(tmp_path, separator):
+    first = f'"a{separator}x"{separator}b{separator}1\n'
+    assert rows_of(read_pairs(put(tmp_path, first))) == [(f"a{separator}x", "b", 1)]
+    broken = first + '"c,d;0\ne,f;1\n"g,h;0\n'.replace(",", separator).replace(";", separator)
+    for blank in (0, 2):
+        with pytest.raises(InputError, match=f"line {2 + blank}: a cell goes on"):
+            read_pairs(put(tmp_path, "\n" * blank + broken.replace('"g', 'g"')))
+
+
+def test_ids_of_pairs_are_read_as_those_of_proteins(tmp_path):
+    assert rows_of(read_pairs(put(tmp_path, "sp|P12345|X_Y\t\u00a0Q9\t1\n"))) == [("P12345", "Q9", 1)]
+
+
+@pytest.mark.parametrize("label", [[1, 0], [1.0, 0.0], ["1", "0"], [True, False]])
 def test_parquet_is_told_by_its_content(tmp_path, label):
     path = tmp_path / "any.name"
     pd.DataFrame({"id_b": [5, 6], "id_a": ["x", "NA"], "label": label}).to_parquet(path)
@@ -163,6 +190,24 @@ def test_labels_may_lack_unless_required_and_unused_columns_are_named(tmp_path):
     assert rows_of(read_pairs(bare)) == [("x", "y")]
     with pytest.raises(InputError, match="label"):
         read_pairs(bare, labels="required")
+
+
+@pytest.mark.parametrize("labels", [["1", "0", "", "maybe"], ["", "", "", ""]])
+def test_pairs_to_predict_are_all_kept_in_order_whatever_the_label_column_holds(tmp_path, labels):
+    rows = [("c", "d"), ("a", "b"), ("b", "a"), ("c", "d")]
+    bare = "".join(f"{a}\t{b}\t{label}\n" for (a, b), label in zip(rows, labels, strict=True))
+    for table in (bare, "protein_a\tprotein_b\tlabel\n" + bare):
+        pairs = read_pairs(put(tmp_path, table), labels="ignored")
+        assert rows_of(pairs) == rows
+        assert pairs.labels is None
+    assert "aren't used: label" in pairs.notes[0]
+
+
+def test_a_missing_boolean_is_a_missing_label(tmp_path):
+    path = tmp_path / "pairs.parquet"
+    pd.DataFrame({"protein_a": ["x", "y"], "protein_b": ["z", "z"], "label": [True, None]}).to_parquet(path)
+    with pytest.raises(InputError, match="line 2: label ''"):
+        read_pairs(path)
 
 
 def test_duplicates_in_either_order_are_dropped_and_a_pair_with_itself_stays(tmp_path):
@@ -235,7 +280,15 @@ def test_shared_proteins_and_pairs_are_counted():
     assert "3 proteins" in protein_note
     assert "50% of test" in protein_note
     assert "1 pair " in pair_note
+    assert "opposite" not in pair_note
     assert overlap_notes(train, validation, make_pairs(("x", "y"))) == ()
+
+
+def test_pairs_with_opposite_labels_in_two_splits_are_counted():
+    train = make_pairs(("a", "b", 1), ("c", "d", 0), ("e", "f", 1))
+    test = make_pairs(("x", "y", 0), ("d", "c", 1), ("b", "a", 0), ("e", "f", 1))
+    note = overlap_notes(train, make_pairs(("v", "w", 1)), test)[-1]
+    assert "3 pairs stand in both train and test, 2 of them with opposite labels" in note
 
 
 def random_pairs(count: int, proteins: int) -> Pairs:
@@ -264,6 +317,8 @@ def test_a_split_that_cannot_be_trained_on_is_refused():
         split_by_protein(selves, fractions=(0.6, 0.1, 0.3), seed=0)
     with pytest.raises(InputError, match=r"fractions is .*expected three positive"):
         split_by_protein(random_pairs(10, 5), fractions=(1.0, 1.0, 1.0), seed=0)
+    with pytest.raises(InputError, match="seed is -1; expected 0 or more"):
+        split_by_protein(random_pairs(10, 5), seed=-1)
     with pytest.raises(InputError, match="test split has 1 pair, all labelled 1"):
         check_classes(make_pairs(("a", "b", 1)), "test")
     with pytest.raises(InputError, match="no labels"):
@@ -281,8 +336,8 @@ def test_take_keeps_the_order_asked_for():
         Pairs(a=pairs.a, b=pairs.b[:2], labels=None, notes=())
 
 
-@pytest.mark.parametrize("name", ["pairs.tsv", "pairs.csv", "pairs.parquet"])
-@pytest.mark.parametrize("rows", [[("007", "NA", 1), ("x|y", "nan", 0)], [("007", "NA")]])
+@pytest.mark.parametrize("name", ["pairs.tsv", "pairs.csv", "pairs.parquet", "pairs.tsv.gz"])
+@pytest.mark.parametrize("rows", [[("007", "NA", 1), ("x|y", "nan", 0), ('5"', '"x', 1)], [("007", "NA")]])
 def test_written_pairs_read_the_same(tmp_path, name, rows):
     write_pairs(make_pairs(*rows), tmp_path / name)
     assert rows_of(read_pairs(tmp_path / name)) == rows
@@ -325,3 +380,23 @@ def test_an_id_with_a_blank_in_a_table_is_refused(tmp_path):
     path.write_text("A\tMKV\nprot B\tMKV\n")
     with pytest.raises(InputError, match="line 2: the id holds a blank"):
         read_proteins(path)
+
+
+def test_an_id_that_no_table_can_hold_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"'a\\tb' holds a tab"):
+        write_pairs(make_pairs(("a\tb", "c")), tmp_path / "out.tsv")
+
+
+@pytest.mark.parametrize("name", ["out.fasta", "out.tsv", "out.csv", "out.parquet"])
+def test_a_full_disk_leaves_the_old_file_whole(tmp_path, monkeypatch, name):
+    def fill(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = put(tmp_path, "old", name)
+    monkeypatch.setattr(os, "fsync", fill)
+    content = Proteins(sequences=TWO, notes=()) if name == "out.fasta" else make_pairs(("a", "b", 1))
+    write = write_fasta if name == "out.fasta" else write_pairs
+    with pytest.raises(InputError, match="No space left"):
+        write(content, path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
