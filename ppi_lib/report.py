@@ -22,8 +22,8 @@ class Scored(NamedTuple):
     validation_probabilities: np.ndarray
 
 
-# Test split of bernett. Bernett et al. 2024 (Brief Bioinform 25:bbae076) for SPRINT, PIPR and D-SCRIPT; RAPPPID,
-# TUnA, ESM2-MLP, PLM-interact and X-PAIR as their authors report them.
+# AUROC and AUPRC on the test split of bernett (Bernett et al. 2024, Brief Bioinform 25:bbae076), from the papers of the
+# methods and later comparisons on the same split.
 _PUBLISHED = {
     "bernett": (
         ("X-PAIR (language model)", 0.711, 0.699),
