@@ -58,7 +58,7 @@ def embed_proteins(
                 "Choose another folder, or delete this one."
             )
         todo = [protein for protein in sequences if protein not in writer.done]
-        for protein in tqdm(todo, desc="embed", unit="protein", disable=not progress):
+        for protein in tqdm(todo, desc="embed", unit="protein", disable=not (progress and todo)):
             sequence = sequences[protein]
             writer.add(protein, patches_of(sequence), len(sequence), digests[protein])
     return PatchStore(out)
