@@ -91,7 +91,7 @@ def cpu_name() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--proteins", type=int, default=600)
-    parser.add_argument("--pairs", type=int, default=16_384)
+    parser.add_argument("--pairs", type=int, default=8_192)
     parser.add_argument("--plain-batches", type=int, default=6)
     options = parser.parse_args()
     generator = np.random.default_rng(0)
