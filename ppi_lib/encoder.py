@@ -11,13 +11,16 @@ Masks: True = real, False = padding.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ppi_lib.errors import InputError
 
@@ -64,6 +67,17 @@ class ModelConfig:
             raise InputError(f"ModelConfig.dropout is {self.dropout}; expected 0 or more and below 1.")
         if self.activation not in ("gelu", "relu"):
             raise InputError(f"ModelConfig.activation is {self.activation!r}; expected 'gelu' or 'relu'.")
+
+    @classmethod
+    def from_checkpoint(cls, path: str | Path, *, heads: int | None = None) -> "ModelConfig":
+        """Return the configuration of a model around the encoder in a checkpoint.
+
+        Weights alone don't tell the number of heads (nor does a `.pth` file): it is `heads`, or that of the preset
+        with as many layers of the same width, or an `InputError`. What is not the encoder's is the preset's too.
+        """
+        from ppi_lib.checkpoint import read_encoder
+
+        return read_encoder(path).config(heads)
 
     @property
     def patches(self) -> int:
@@ -134,6 +148,18 @@ class PatchEmbedding(nn.Linear):
         return super().forward((patches - self.input_mean) * self.input_scale)
 
 
+class Dropout(nn.Dropout):
+    """`nn.Dropout`, ten times as fast on a CPU: it compares random 16-bit numbers, so p is met to 1/65,536."""
+
+    def forward(self, x: Float[Tensor, "*B"]) -> Float[Tensor, "*B"]:
+        if not self.training or self.p == 0 or x.device.type != "cpu":
+            return super().forward(x)
+        drop = min(round(self.p * 2**16), 2**16 - 1)
+        random = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+        kept = random.view(torch.int16)[: x.numel()].view(x.shape).ge_(drop - 2**15)
+        return x * kept.to(x.dtype).mul_(2**16 / (2**16 - drop))
+
+
 class FeedForward(nn.Module):
     """Two linear layers with an activation between them."""
 
@@ -142,7 +168,7 @@ class FeedForward(nn.Module):
         self.linear1 = nn.Linear(config.width, config.feedforward)
         self.linear2 = nn.Linear(config.feedforward, config.width)
         self.activation = nn.GELU() if config.activation == "gelu" else nn.ReLU()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B D"]:
         return self.linear2(self.dropout(self.activation(self.linear1(x))))
@@ -187,7 +213,11 @@ class EncoderLayer(nn.Module):
 
 
 class MAEEncoder(nn.Module):
-    """Patches of a protein to tokens; the encoder of a masked autoencoder."""
+    """Patches of a protein to tokens; the encoder of a masked autoencoder.
+
+    With `gradient_checkpointing` set, a layer's inner values are computed again on the way back, not kept: less
+    memory for more time, and the same gradients.
+    """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -197,6 +227,7 @@ class MAEEncoder(nn.Module):
         self.cls_token = nn.Parameter(torch.empty(config.width))
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
+        self.gradient_checkpointing = False
         self._initialise()
 
     def _initialise(self) -> None:
@@ -229,11 +260,28 @@ class MAEEncoder(nn.Module):
         """Put CLS in front and run the layers and the final norm."""
         x = torch.cat([self.cls_token.expand(len(embedded), 1, -1), embedded], dim=1)
         mask = F.pad(mask, (1, 0), value=True)
+        again = self.gradient_checkpointing and torch.is_grad_enabled()
         for layer in self.layers:
-            x = layer(x, mask)
+            x = checkpoint(layer, x, mask, use_reentrant=False) if again else layer(x, mask)
         return self.norm(x)
 
     def forward(self, patches: Float[Tensor, "B P E"], lengths: Int[Tensor, " B"]) -> Float[Tensor, "B P+1 D"]:
         """Return CLS and one token per patch; behind a protein's last patch they mean nothing."""
         mask = patch_mask(lengths, patches.shape[1], self.config.patch)
         return self.encode(self.embed(patches, lengths), mask)
+
+
+def encoder_sizes(weights: Mapping[str, Tensor]) -> dict[str, int]:
+    """Return what an encoder's weights tell of its `ModelConfig`; a `ValueError` names those that are missing."""
+    needed = ("patch_embedding.weight", "position", "layers.0.feedforward.linear1.bias")
+    missing = [name for name in needed if name not in weights or not weights[name].ndim]
+    if missing:
+        raise ValueError(f"no {', no '.join(missing)}")
+    projection, position, hidden = (weights[name] for name in needed)
+    return {
+        "embedding_width": projection.shape[-1],
+        "width": projection.shape[0],
+        "layers": len({name.split(".")[1] for name in weights if name.startswith("layers.")}),
+        "feedforward": hidden.shape[0],
+        "max_residues": position.shape[0],
+    }

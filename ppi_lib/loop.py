@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from ppi_lib.errors import InputError
 from ppi_lib.files import write_atomically
+from ppi_lib.memory import keep_freed_memory
 
 Row = dict[str, float | int]
 """One epoch of a history."""
@@ -32,7 +33,11 @@ class LoopConfig:
     epochs: int = 50
     """Most epochs."""
     learning_rate: float = 1e-4
-    """Peak of the one-cycle schedule."""
+    """Peak of the schedule."""
+    schedule: str = "one-cycle"
+    """`one-cycle` (Smith and Topin 2019), or `cosine`: up in a straight line, then down as a cosine."""
+    warmup: float = 0.1
+    """Share of the steps in which a `cosine` schedule goes up, 0 to below 1."""
     weight_decay: float = 0.01
     """AdamW's, decoupled."""
     clip: float = 1.0
@@ -53,6 +58,10 @@ class LoopConfig:
         for name in ("weight_decay", "seed"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} is {getattr(self, name)}; expected 0 or more.")
+        if not 0 <= self.warmup < 1:
+            raise InputError(f"warmup is {self.warmup}; expected 0 or more and below 1.")
+        if self.schedule not in ("one-cycle", "cosine"):
+            raise InputError(f"schedule is {self.schedule!r}; expected 'one-cycle' or 'cosine'.")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise InputError(f"precision is {self.precision!r}; expected 'auto', 'float32' or 'bfloat16'.")
 
@@ -108,6 +117,20 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     return getattr(torch, precision)
 
 
+def _make_schedule(optimizer: torch.optim.Optimizer, config: LoopConfig, steps: int):
+    """Return the learning rate's course over all `steps` of a training."""
+    if config.schedule == "one-cycle":
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=config.learning_rate, total_steps=steps + 1)
+    rise = int(config.warmup * steps)
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / rise
+        return (1 + math.cos(math.pi * (step - rise) / (steps - rise))) / 2
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
 def _state_key(config: LoopConfig, identity: str) -> str:
     return json.dumps([identity, vars(config)])
 
@@ -139,9 +162,7 @@ class _Run:
         self.optimizer = torch.optim.AdamW(
             self.named.values(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused
         )
-        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
-            self.optimizer, max_lr=config.learning_rate, total_steps=task.steps * config.epochs + 1
-        )
+        self.schedule = _make_schedule(self.optimizer, config, task.steps * config.epochs)
         self.history: list[Row] = []
         self.best_weights: dict[str, Tensor] = {}
 
@@ -219,6 +240,7 @@ def fit(
     With `state_path` the state is saved there after each epoch, and a state found there is gone on from if it is
     of the same settings and `identity` (what else the result depends on: data, frozen weights).
     """
+    keep_freed_memory()
     run = _Run(model, task, config, identity)
     if state_path is not None and state_path.exists():
         run.load(state_path)

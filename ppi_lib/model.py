@@ -11,17 +11,21 @@ Shape letters: B pairs, L residues, P patches of one protein, T tokens of both, 
 D model width, H heads. Masks: True = real, False = padding.
 """
 
+from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import torch
+from huggingface_hub import ModelCard, PyTorchModelHubMixin
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ppi_lib.encoder import (
     PRESETS,
     Attention,
+    Dropout,
     FeedForward,
     MAEEncoder,
     ModelConfig,
@@ -47,25 +51,50 @@ class MaskedSoftmax(nn.Module):
         return scores.float().masked_fill(~mask[:, None], -torch.inf).softmax(dim=-1)
 
 
+class TokenPairs(NamedTuple):
+    """Patch tokens of a batch of pairs, protein A's before protein B's."""
+
+    tokens: Float[Tensor, "B T D"]
+    mask: Bool[Tensor, "B T"]
+
+
 class CrossAttention(Attention):
-    """Multi-head attention of one query to many tokens, without projecting the tokens."""
+    """Multi-head attention of one query to many tokens, without projecting the tokens.
+
+    The pairs come in groups, each padded to its own longest; all else is done for all pairs at once. A query of one
+    row serves all pairs.
+    """
 
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__(width, heads)
         self.softmax = MaskedSoftmax()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(
-        self, query: Float[Tensor, "B D"], tokens: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]
+        self, query: Float[Tensor, "#B D"], groups: Sequence[TokenPairs]
+    ) -> tuple[Float[Tensor, "B D"], list[Float[Tensor, "_ H _"]]]:
+        """Return the context, and the weights of each group."""
+        q = self.q_proj(query).unflatten(-1, (self.heads, -1)) / (query.shape[-1] // self.heads) ** 0.5
+        queries = q.split([len(group.mask) for group in groups]) if len(q) > 1 else [q] * len(groups)
+        key, value = (f.weight.to(q.dtype).unflatten(0, (self.heads, -1)) for f in (self.k_proj, self.v_proj))
+        parts = [self._read(q, group, key, value) for q, group in zip(queries, groups, strict=True)]
+        context = torch.cat([context for context, _ in parts])
+        return self.out_proj(context + self.v_proj.bias), [weights for _, weights in parts]
+
+    def _read(
+        self, q: Float[Tensor, "#B H C"], group: TokenPairs, key: Float[Tensor, "H C D"], value: Float[Tensor, "H C D"]
     ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B H T"]]:
-        """Return the context and the weights."""
-        q = self.q_proj(query).unflatten(-1, (self.heads, -1))
-        key, value = (f.weight.unflatten(0, (self.heads, -1)) for f in (self.k_proj, self.v_proj))
-        token_query = torch.einsum("bhc,hcd->bhd", q, key) / q.shape[-1] ** 0.5
-        weights = self.softmax(torch.einsum("bhd,btd->bht", token_query, tokens), mask)
-        pooled = torch.einsum("bht,btd->bhd", self.dropout(weights).to(tokens.dtype), tokens)
-        context = torch.einsum("bhd,hcd->bhc", pooled, value).flatten(1)
-        return self.out_proj(context + self.v_proj.bias), weights
+        """Return the context of a group without the bias of the values, and the weights."""
+        tokens, mask = group
+        token_query = torch.bmm(q.transpose(0, 1), key).transpose(0, 1)
+        if len(q) == 1:
+            scores = nn.functional.linear(tokens, token_query[0]).transpose(1, 2)
+        else:
+            scores = torch.bmm(token_query, tokens.transpose(1, 2))
+        weights = self.softmax(scores, mask)
+        pooled = torch.bmm(self.dropout(weights).to(tokens.dtype), tokens)
+        pooled = pooled.transpose(0, 1).contiguous()  # or the backward pass would copy it column by column
+        return torch.bmm(pooled, value.transpose(1, 2)).transpose(0, 1).flatten(1), weights
 
     def plain(
         self, query: Float[Tensor, "B D"], tokens: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]
@@ -87,12 +116,12 @@ class CrossAttentionLayer(nn.Module):
         self.attention = CrossAttention(config.width, config.cross_heads, config.dropout)
         self.norm2 = nn.LayerNorm(config.width)
         self.feedforward = FeedForward(config, config.dropout)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(
-        self, x: Float[Tensor, "B D"], tokens: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]
-    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B H T"]]:
-        context, weights = self.attention(self.norm1(x), tokens, mask)
+        self, x: Float[Tensor, "#B D"], groups: Sequence[TokenPairs]
+    ) -> tuple[Float[Tensor, "B D"], list[Float[Tensor, "_ H _"]]]:
+        context, weights = self.attention(self.norm1(x), groups)
         x = x + self.dropout(context)
         return x + self.dropout(self.feedforward(self.norm2(x))), weights
 
@@ -112,11 +141,16 @@ class InteractionCrossAttention(nn.Module):
         nn.init.trunc_normal_(self.cls_int, std=0.02)
 
     def forward(self, tokens: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]) -> Interaction:
-        x, attention = self.cls_int.expand(len(tokens), -1), []
+        vector, attention = self.read([TokenPairs(tokens, mask)])
+        return Interaction(vector, tuple(weights for (weights,) in attention))
+
+    def read(self, groups: Sequence[TokenPairs]) -> tuple[Float[Tensor, "B D"], list[list[Float[Tensor, "_ H _"]]]]:
+        """Return the interaction vectors of all pairs, and for each layer the weights of each group."""
+        x, attention = self.cls_int[None], []
         for layer in self.layers:
-            x, weights = layer(x, tokens, mask)
+            x, weights = layer(x, groups)
             attention.append(weights)
-        return Interaction(self.norm(x), tuple(attention))
+        return self.norm(x), attention
 
 
 class InteractionMLPHead(nn.Sequential):
@@ -126,7 +160,7 @@ class InteractionMLPHead(nn.Sequential):
         widths = (config.width, *config.head_widths)
         blocks = []
         for before, after in pairwise(widths):
-            blocks += [nn.Linear(before, after), nn.LayerNorm(after), nn.GELU(), nn.Dropout(config.dropout)]
+            blocks += [nn.Linear(before, after), nn.LayerNorm(after), nn.GELU(), Dropout(config.dropout)]
         super().__init__(*blocks, nn.Linear(widths[-1], 1))
         for module in self:
             if isinstance(module, nn.Linear):
@@ -134,10 +168,11 @@ class InteractionMLPHead(nn.Sequential):
                 nn.init.zeros_(module.bias)
 
 
-class PPIClassifier(nn.Module):
+class PPIClassifier(nn.Module, PyTorchModelHubMixin):
     """The whole of v5.
 
     A protein comes as residue embeddings `(B, L, E)` with a mask `(B, L)`, or already pooled as `Patches`.
+    `save_pretrained` and `push_to_hub` come from the Hub's mixin.
     """
 
     def __init__(self, config: ModelConfig = PRESETS["v5"]):
@@ -179,9 +214,31 @@ class PPIClassifier(nn.Module):
         """Return the logits."""
         return self.head(self.get_interaction_embeddings(emb_a, emb_b, mask_a, mask_b)).squeeze(-1)
 
-    def score_tokens(self, tokens: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, " B"]:
-        """Return the logits from both proteins' patch tokens, side by side; the encoder is not run."""
-        return self.head(self.interaction(tokens, mask).vector).squeeze(-1)
+    def score_tokens(self, groups: Sequence[TokenPairs]) -> Float[Tensor, " B"]:
+        """Return the logits from groups of pairs' patch tokens; the encoder is not run."""
+        return self.head(self.interaction.read(groups)[0]).squeeze(-1)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options) -> "PPIClassifier":
+        """Read a model, in eval mode, from a folder or a repository of the Hub; all weights fit or it fails.
+
+        `options` are those of the Hub's download: `revision`, `token`, `cache_dir`, `local_files_only`.
+        """
+        from ppi_lib.checkpoint import load_model
+        from ppi_lib.hub import fetch
+
+        return load_model(fetch(pretrained_model_name_or_path, **options))[0]
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        from ppi_lib.checkpoint import save_model
+
+        save_model(self, save_directory)
+
+    def generate_model_card(self, **facts) -> ModelCard:
+        """Return the card that the mixin puts beside the weights; `facts` are those of `hub.model_card`."""
+        from ppi_lib.hub import model_card
+
+        return ModelCard(model_card(self, **facts))
 
 
 def parameter_table(model: PPIClassifier) -> pd.DataFrame:

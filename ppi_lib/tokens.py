@@ -10,7 +10,6 @@ Shape letters: B pairs, P patches, T tokens of both proteins, D model width, N p
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,15 +20,11 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ppi_lib.files import write_atomically
+from ppi_lib.memory import keep_freed_memory
+from ppi_lib.model import TokenPairs
 
 _BATCH_PATCHES = 1_536
-
-
-class TokenPairs(NamedTuple):
-    """Patch tokens of a batch of pairs, protein A's before protein B's."""
-
-    tokens: Float[Tensor, "B T D"]
-    mask: Bool[Tensor, "B T"]
+_GROUP = 128
 
 
 class TokenTable:
@@ -40,20 +35,36 @@ class TokenTable:
         self.rows = rows
         self.counts = torch.as_tensor(counts)
         self.starts = self.counts.cumsum(0) - self.counts
+        self._buffer = rows[:0]
 
     def places(self, proteins: Iterable[str]) -> Int[Tensor, " B"]:
         """Return the place of each protein in the table."""
         return torch.tensor([self.index[protein] for protein in proteins], dtype=torch.int64)
 
-    def gather(self, a: Int[Tensor, " B"], b: Int[Tensor, " B"]) -> TokenPairs:
-        """Return the tokens of pairs given by their places, padded to the longest pair."""
+    def gather(self, a: Int[Tensor, " B"], b: Int[Tensor, " B"]) -> list[TokenPairs]:
+        """Return the tokens of pairs given by their places, in groups padded to their longest pair.
+
+        Pairs of like length should stand together. All calls write to one buffer: new memory of this size would
+        cost more than the copy. So the tokens are good until the next call.
+        """
+        groups = [self._rows_of(*group) for group in zip(a.split(_GROUP), b.split(_GROUP), strict=True)]
+        rows = torch.cat([row.flatten() for row, _ in groups]).to(self.rows.device)
+        if len(self._buffer) < len(rows):
+            self._buffer = self.rows.new_empty(len(rows), self.rows.shape[1])
+        tokens = torch.index_select(self.rows, 0, rows, out=self._buffer[: len(rows)])
+        parts = tokens.split([row.numel() for row, _ in groups])
+        return [
+            TokenPairs(part.view(*row.shape, -1), mask.to(self.rows.device))
+            for part, (row, mask) in zip(parts, groups, strict=True)
+        ]
+
+    def _rows_of(self, a: Int[Tensor, " B"], b: Int[Tensor, " B"]) -> tuple[Int[Tensor, "B T"], Bool[Tensor, "B T"]]:
+        """Return the row of each token, protein A's before protein B's, and which are real."""
         count_a, both = self.counts[a, None], (self.counts[a] + self.counts[b])[:, None]
         column = torch.arange(int(both.max()))
         row = torch.where(column < count_a, self.starts[a, None] + column, self.starts[b, None] + column - count_a)
         mask = column < both
-        row = torch.where(mask, row, len(self.rows) - 1)
-        device = self.rows.device
-        return TokenPairs(self.rows[row.to(device)], mask.to(device))
+        return torch.where(mask, row, len(self.rows) - 1), mask
 
 
 def encoder_fingerprint(encoder: torch.nn.Module) -> str:
@@ -67,6 +78,7 @@ def encoder_fingerprint(encoder: torch.nn.Module) -> str:
 
 def _encode(encoder, store, proteins: Sequence[str], dtype: torch.dtype, progress: bool) -> TokenTable:
     """Run the encoder on batches of proteins of like length."""
+    keep_freed_memory()
     device = encoder.cls_token.device
     counts = np.array([-(-store.length(protein) // store.info.patch) for protein in proteins])
     starts = np.cumsum(counts) - counts
@@ -156,7 +168,6 @@ def score_pairs(
     model.eval()
     with torch.no_grad(), torch.autocast(table.rows.device.type, dtype, enabled=dtype != torch.float32):
         for rows in order.split(batch_size):
-            tokens, mask = table.gather(first[rows], second[rows])
-            logits[rows] = model.score_tokens(tokens, mask).float().cpu()
+            logits[rows] = model.score_tokens(table.gather(first[rows], second[rows])).float().cpu()
     model.train(training)
     return logits.numpy()

@@ -34,7 +34,7 @@ from ppi_lib.tokens import TokenTable, encode_proteins, encoder_fingerprint, sco
 class TrainConfig(LoopConfig):
     batch_size: int = 1024
     """Pairs of one optimiser step."""
-    micro_batch: int = 512
+    micro_batch: int = 1024
     """Pairs worked on at once; pairs of like length go together."""
 
     def __post_init__(self):
@@ -100,7 +100,7 @@ class _FrozenTask:
 
     def loss(self, micro_batch: tuple[Tensor, float]) -> Tensor:
         rows, share = micro_batch
-        logits = self.model.score_tokens(*self.table.gather(self.a[rows], self.b[rows])).float()
+        logits = self.model.score_tokens(self.table.gather(self.a[rows], self.b[rows])).float()
         labels = self.labels[rows].to(logits.device)
         return nn.functional.binary_cross_entropy_with_logits(logits, labels) * share
 

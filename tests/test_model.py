@@ -5,9 +5,15 @@ import torch
 from torch import nn
 
 from ppi_lib.checkpoint import create_ppi_classifier
-from ppi_lib.encoder import PRESETS, MAEEncoder, ModelConfig, Patches, patch_mask, pool_residues
+from ppi_lib.encoder import PRESETS, Dropout, MAEEncoder, ModelConfig, Patches, patch_mask, pool_residues
 from ppi_lib.errors import InputError
-from ppi_lib.model import CrossAttention, InteractionCrossAttention, InteractionMLPHead, PPIClassifier
+from ppi_lib.model import (
+    CrossAttention,
+    InteractionCrossAttention,
+    InteractionMLPHead,
+    PPIClassifier,
+    TokenPairs,
+)
 
 
 def count(module: nn.Module) -> int:
@@ -148,7 +154,7 @@ def test_cross_attention_without_projected_tokens_equals_the_plain_one():
         nn.init.normal_(projection.bias)
     query, tokens = torch.randn(5, 768), torch.randn(5, 94, 768)
     mask = torch.arange(94) < torch.tensor([2, 36, 94, 50, 1])[:, None]
-    context, weights = cross(query, tokens, mask)
+    context, (weights,) = cross(query, [TokenPairs(tokens, mask)])
     expected, expected_weights = plain_attention(cross)(
         query[:, None], tokens, tokens, key_padding_mask=~mask, average_attn_weights=False
     )
@@ -157,6 +163,33 @@ def test_cross_attention_without_projected_tokens_equals_the_plain_one():
     assert torch.allclose(weights, plain_weights, atol=1e-5)
     assert torch.allclose(context, expected[:, 0], atol=1e-5)
     assert torch.allclose(weights, expected_weights[:, :, 0], atol=1e-5)
+
+
+def test_groups_of_pairs_and_one_query_for_all_change_nothing():
+    torch.manual_seed(0)
+    cross = CrossAttention(64, 4, dropout=0.1).eval()
+    query, tokens = torch.randn(1, 64), torch.randn(5, 9, 64)
+    mask = torch.arange(9) < torch.tensor([2, 3, 3, 9, 7])[:, None]
+    whole, (weights,) = cross(query.expand(5, -1), [TokenPairs(tokens, mask)])
+    for shared in (query, query.expand(5, -1)):
+        groups = [TokenPairs(tokens[:3, :3], mask[:3, :3]), TokenPairs(tokens[3:], mask[3:])]
+        context, (short, long) = cross(shared, groups)
+        assert torch.allclose(context, whole, atol=1e-6)
+        assert torch.allclose(short, weights[:3, :, :3], atol=1e-6)
+        assert torch.allclose(long, weights[3:], atol=1e-6)
+
+
+@pytest.mark.parametrize("p", [0.1, 0.3, 0.75])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_dropout_drops_its_share_scales_the_rest_and_passes_the_same_gradient(p, dtype):
+    torch.manual_seed(0)
+    x = torch.ones(1001, 999, dtype=dtype, requires_grad=True)
+    y = Dropout(p)(x)
+    y.sum().backward()
+    assert torch.equal(x.grad, y)
+    assert (y == 0).float().mean().item() == pytest.approx(p, abs=0.003)
+    assert y.max().item() == pytest.approx(1 / (1 - p), rel=0.01)
+    assert torch.equal(Dropout(p).eval()(x), x)
 
 
 def test_attention_weights_cover_the_real_patches_only(small):
