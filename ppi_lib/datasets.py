@@ -13,11 +13,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pooch
 
-from ppi_lib.demo import draw_pairs, plant_motifs
+from ppi_lib.demo import draw_pairs, plant_sites
 from ppi_lib.errors import InputError
-from ppi_lib.files import make_folder
+from ppi_lib.files import make_folder, write_atomically
 from ppi_lib.proteins import (
     Pairs,
     PairSplits,
@@ -134,20 +135,28 @@ def load_files(
 
 
 def save_dataset(dataset: Dataset, folder: str | Path) -> None:
-    """Write the sequences and the pairs of each split, for `load_saved`."""
+    """Write the sequences, the pairs of each split and the demo's sites, for `load_saved`."""
     folder = make_folder(folder)
     write_fasta(dataset.proteins, folder / "proteins.fasta")
     for split in PairSplits._fields:
         write_pairs(getattr(dataset, split), folder / f"{split}.tsv")
+    if dataset.sites is not None:
+        rows = [(protein, *site) for protein, site in dataset.sites.items()]
+        table = pd.DataFrame(rows, columns=["protein", "start", "stop", "kind"])
+        write_atomically(folder / "sites.tsv", lambda path: table.to_csv(path, sep="\t", index=False))
 
 
 def load_saved(folder: str | Path) -> Dataset:
-    """Load what `save_dataset` wrote: the same proteins and pairs in the same order.
+    """Load what `save_dataset` wrote: the same proteins, pairs and sites in the same order.
 
-    Name, notes and the demo's sites aren't in the files: the name is train, and the notes are found anew.
+    Name and notes aren't in the files: the name is train, and the notes are found anew.
     """
     paths = [Path(folder) / f"{split}.tsv" for split in PairSplits._fields]
-    return load_files(Path(folder) / "proteins.fasta", paths[0], validation_path=paths[1], test_path=paths[2])
+    dataset = load_files(Path(folder) / "proteins.fasta", paths[0], validation_path=paths[1], test_path=paths[2])
+    if not (Path(folder) / "sites.tsv").exists():
+        return dataset
+    table = pd.read_csv(Path(folder) / "sites.tsv", sep="\t")
+    return replace(dataset, sites={protein: tuple(site) for protein, *site in table.itertuples(index=False, name=None)})
 
 
 def _fetch(name: str) -> Path:
@@ -213,27 +222,32 @@ def load_dataset(name: str, *, seed: int = 0) -> Dataset:
 
 def make_demo(
     *,
-    proteins: int = 800,
-    pairs: tuple[int, int, int] = (6000, 1000, 2000),
+    proteins: int = 2000,
+    pairs: tuple[int, int, int] = (12_000, 1200, 2400),
     shares: tuple[float, float, float] = (0.70, 0.12, 0.18),
     families: int = 4,
-    motif_length: int = 20,
-    mutated: float = 0.1,
-    median_length: int = 300,
+    domain: int = 90,
+    motif: int = 14,
+    conserved: float = 0.7,
+    median_length: int = 350,
     seed: int = 0,
 ) -> Dataset:
     """Make a dataset of which the truth is known: what interacts, and by which residues.
 
-    `pairs` and `shares` (of the proteins) are for train, validation and test, which share no protein;
-    `mutated` is the chance of each motif residue to be replaced. Lengths are log-normal, within 60 to 1,200.
+    `pairs` and `shares` (of the proteins) are for train, validation and test, which share no protein. A lock's domain
+    has `domain` residues, of which the share `conserved` tells the family; a key's motif has `motif`.
     """
     check_seed(seed)
-    if families < 2 or not 4 <= motif_length <= 30:
-        raise InputError(f"families is {families}, motif_length {motif_length}; expected from 2, and 4 to 30.")
+    if families < 2 or not 4 <= motif <= domain <= 300:
+        raise InputError(
+            f"families is {families}, motif {motif}, domain {domain}; expected from 2, from 4 to domain, and to 300."
+        )
     generator = np.random.default_rng(seed)
     bounds = np.round(np.cumsum([0, *shares]) * proteins).astype(int)
     kinds = np.concatenate([generator.permutation(np.arange(n) % (2 * families)) for n in np.diff(bounds)])
-    planted = plant_motifs(kinds, motif_length, mutated, median_length, generator)
+    planted = plant_sites(
+        kinds, domain=domain, motif=motif, conserved=conserved, median=median_length, generator=generator
+    )
     ids = np.array(list(planted.sequences), dtype=object)
     spans = [slice(start, stop) for start, stop in pairwise(bounds)]
     splits = [draw_pairs(ids[span], kinds[span], count, generator) for span, count in zip(spans, pairs, strict=True)]

@@ -1,63 +1,70 @@
-"""`profile`: 960 numbers per residue from the sequence alone, nothing downloaded.
+"""`profile`: 960 numbers per residue from the sequence alone, nothing downloaded. Not a language model.
 
-Three kinds of numbers, so that one linear layer can read a residue, its neighbourhood and its protein:
-counts (a residue, a dipeptide, a conjoint triad: Shen et al. 2007, PNAS 104:4337; a pair of classes one
-helix turn apart), windows (published scales averaged over 9, 21 and 61 residues, helical and strand
-moments: Eisenberg et al. 1984, PNAS 81:140, local entropy, local composition), and the whole protein
-(composition, both termini, extremes and shares of the windows), the same for each of its residues.
+Four kinds of numbers, so that one linear layer can read a residue, its neighbourhood and its protein: counts (the
+residue, and its dipeptides, projected), windows (published scales averaged over 5 to 41 residues, local entropy,
+helical and strand moments: Eisenberg et al. 1984, PNAS 81:140), the same through soft thresholds, so that a patch's
+mean is the share of its residues beyond a threshold (the idea of ROCKET's PPV: Dempster et al. 2020, Data Min Knowl
+Disc 34:1454), and the whole protein (composition, both termini, extremes and shares of the windows), the same for
+each of its residues.
 
-`profile_residues` is the definition; `profile_patches` is its mean over patches of 32, computed without
-the `(L, 960)` rows.
+`profile_residues` is the definition; `profile_patches` is its mean over patches of 32, computed without the
+`(L, 960)` rows.
 
 Shape letters: L residues, P patches.
 """
 
+import hashlib
+
 import numpy as np
 
-from ppi_lib.scales import UNKNOWN, encode_residues, scale_table, window_mean
+from ppi_lib.scales import SCALES, UNKNOWN, encode_residues, scale_table, window_mean
 from ppi_lib.whole import TERMINUS, biophysics, composition, local_entropy
 
-VERSION = "1"
-WIDTH = 960
+VERSION = "2"
 PATCH = 32
-# The seven classes of the conjoint triad, by dipole and side-chain volume.
-_CLASSES = ("AGV", "ILFP", "YMTS", "HNQW", "RK", "DE", "C")
-_CLASS_OF_CODE = np.array([next((i for i, c in enumerate(_CLASSES) if a in c), -1) for a in "ACDEFGHIKLMNPQRSTVWYX"])
-_SCALE_NAMES = ("hydropathy", "disorder", "charge", "helix", "sheet", "turn", "volume")
-_SCALES = scale_table(*_SCALE_NAMES)
+_WINDOWS = (5, 9, 15, 21, 31, 41)
+_THRESHOLDS = np.array([-1.5, -0.75, 0.0, 0.75, 1.5])
+_ENTROPY_WINDOWS = (11, 21, 41)
+_ENTROPY_THRESHOLDS = np.array([2.0, 2.5, 3.0, 3.5, 4.0])
+_NEXT, _ONE_APART = 256, 160
+_WIDTHS = {
+    "residues": 21,
+    "dipeptides": _NEXT + _ONE_APART,
+    "windows": len(SCALES) * len(_WINDOWS) + len(_ENTROPY_WINDOWS) + 2 + 4,
+    "thresholds": len(SCALES) * len(_WINDOWS) * len(_THRESHOLDS) + len(_ENTROPY_WINDOWS) * len(_ENTROPY_THRESHOLDS),
+    "whole protein": 103,
+}
+_ENDS = np.cumsum(list(_WIDTHS.values())).tolist()
+GROUPS = {name: slice(end - width, end) for (name, width), end in zip(_WIDTHS.items(), _ENDS, strict=True)}
+"""Where each kind of numbers stands."""
+WIDTH = _ENDS[-1]
+_SCALES = scale_table(*SCALES)
 _SCALES = (_SCALES - _SCALES[:UNKNOWN].mean(axis=0)) / _SCALES[:UNKNOWN].std(axis=0)
-_RAW = scale_table("hydropathy", "disorder", "charge")
-_COUNT_SIZES = (21, 400, 343, 49)
 # How loud each kind speaks. The whole protein's numbers are divided by their spread among human proteins (the
 # training proteins of bernett), so that each has about unit variance; the other kinds are kept well below, for
 # they are many and would drown it.
-_COUNT_WEIGHT, _WINDOW_WEIGHT, _TERMINUS_WEIGHT = 18.0, 0.1, 1.0
+_COUNT_WEIGHT, _WINDOW_WEIGHT, _THRESHOLD_WEIGHT = 18.0, 0.1, 0.1
 _COMPOSITION_SPREAD = 0.02
 _BIOPHYSICS_SPREAD = np.array(
     [0.69, 0.58, 0.11, 0.11, 0.53, 0.077, 0.15, 0.14, 0.023, 0.03, 0.028, 0.13, 0.071, 0.05, 0.049, 0.15, 0.125, 0.43]
 )
 
 
-def _window_codes(codes: np.ndarray, size: int, offsets: tuple[int, ...]) -> np.ndarray:
-    """Code the letters at `offsets` from each residue as one number; -1 where one is unknown or outside."""
-    length, result = len(codes), np.zeros(len(codes), dtype=np.int64)
-    for offset in offsets:
-        position = np.arange(length) + offset
-        inside = (position >= 0) & (position < length)
-        letter = np.where(inside, codes[np.clip(position, 0, length - 1)], -1)
-        result = np.where((result < 0) | (letter < 0) | (letter >= size), -1, result * size + letter)
-    return result
+def _signs(size: int, name: str) -> np.ndarray:
+    """Project the 400 dipeptides to `size` numbers by random signs, the bits of SHA-256 of `name` and the codes."""
+    digests = [hashlib.sha256(f"{name} {code}".encode()).digest() for code in range(400)]
+    bits = np.unpackbits(np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(400, 32), axis=1)[:, :size]
+    return (2.0 * bits - 1) / size**0.5
 
 
-def _count_codes(codes: np.ndarray) -> list[np.ndarray]:
-    """Return, for each block of counts, the column that each residue adds one to, or -1."""
-    classes = _CLASS_OF_CODE[codes]
-    return [
-        codes,
-        _window_codes(codes, 20, (0, 1)),
-        _window_codes(classes, 7, (-1, 0, 1)),
-        _window_codes(classes, 7, (0, 4)),
-    ]
+_DIPEPTIDES = {1: _signs(_NEXT, "next"), 2: _signs(_ONE_APART, "one apart")}
+
+
+def _dipeptide_codes(codes: np.ndarray, apart: int) -> np.ndarray:
+    """Code each residue with the one `apart` behind it, 0..399; 400 where one is unknown or outside."""
+    behind = np.full(len(codes), UNKNOWN)
+    behind[:-apart] = codes[apart:]
+    return np.where((codes == UNKNOWN) | (behind == UNKNOWN), 400, codes * 20 + behind)
 
 
 def _moment(hydropathy: np.ndarray, degrees: float, window: int) -> np.ndarray:
@@ -66,42 +73,34 @@ def _moment(hydropathy: np.ndarray, degrees: float, window: int) -> np.ndarray:
     return np.abs(window_mean(hydropathy * np.exp(1j * angle), window))
 
 
-def _windows(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the windowed numbers `(L, 55)` and the three classic windows `(L, 3)`."""
-    length = len(codes)
-    one_hot = np.eye(21)[codes]
-    scaled, raw = _SCALES[codes], _RAW[codes]
-    smooth = [window_mean(scaled, window) * window**0.5 for window in (9, 21, 61)]
-    hydropathy = window_mean(raw[:, 0], 19)
-    disorder = window_mean(raw[:, 1], 21)
-    charge = window_mean(raw[:, 2], 15)
-    entropy = local_entropy(codes)
-    indicators = np.stack(
-        [
-            hydropathy > 1.6,
-            window_mean(raw[:, 0], 9) > 2.0,
-            disorder > 0.25,
-            disorder < -0.05,
-            charge > 0.2,
-            charge < -0.2,
-            entropy < 3.2,
-        ],
-        axis=1,
-    )
-    moments = np.stack([_moment(scaled[:, 0], 100, 18), _moment(scaled[:, 0], 170, 10)], axis=1)
+def _place(length: int) -> np.ndarray:
+    """Where a residue stands `(L, 4)`."""
     position = np.arange(length)
-    place = np.stack(
-        [
-            position / length,
-            np.exp(-position / 30),
-            np.exp(-(length - 1 - position) / 30),
-            np.log1p(position),
-        ],
-        axis=1,
+    ends = [np.exp(-position / 30), np.exp(-(length - 1 - position) / 30)]
+    return np.stack([position / length, *ends, np.log1p(position)], axis=1)
+
+
+def _windows(codes: np.ndarray) -> np.ndarray:
+    """Return scales, entropy, moments and place `(L, 75)`; a scale in any window has about unit variance."""
+    scaled = _SCALES[codes]
+    smooth = [window_mean(scaled, window) * window**0.5 for window in _WINDOWS]
+    entropy = [local_entropy(codes, window)[:, None] for window in _ENTROPY_WINDOWS]
+    moments = [_moment(scaled[:, 0], degrees, window)[:, None] for degrees, window in ((100, 18), (170, 10))]
+    return np.concatenate([*smooth, *entropy, *moments, _place(len(codes))], axis=1)
+
+
+def _above(values: np.ndarray, thresholds: np.ndarray, ramp: float) -> np.ndarray:
+    """Say how far each of `values (L, C)` is above each threshold: 0 below, 1 above, on a ramp between."""
+    return np.clip((values[:, :, None] - thresholds) / ramp + 0.5, 0, 1).reshape(len(values), -1)
+
+
+def _thresholds(windows: np.ndarray) -> np.ndarray:
+    """Put the scales and the entropies of `windows` through the soft thresholds."""
+    scales = len(SCALES) * len(_WINDOWS)
+    entropy = windows[:, scales : scales + len(_ENTROPY_WINDOWS)]
+    return np.concatenate(
+        [_above(windows[:, :scales], _THRESHOLDS, 0.75), _above(entropy, _ENTROPY_THRESHOLDS, 0.5)], axis=1
     )
-    local = window_mean(one_hot[:, :20], 61)
-    numbers = np.concatenate([*smooth, indicators, moments, entropy[:, None], local, place], axis=1)
-    return numbers, np.stack([hydropathy, disorder, charge], axis=1)
 
 
 def _longest_run(values: np.ndarray) -> int:
@@ -115,21 +114,26 @@ def _runs(flags: np.ndarray) -> int:
     return int((np.diff(np.concatenate([[0], flags])) > 0).sum())
 
 
-def _whole_protein(codes: np.ndarray, windows: np.ndarray, classic: np.ndarray) -> np.ndarray:
-    """Return the numbers of the whole protein `(92,)`."""
-    moments = windows[:, 28:30]
-    runs = [_runs(windows[:, 21]), _runs(windows[:, 23]), _longest_run(codes)]
+def _whole_protein(codes: np.ndarray, windows: np.ndarray) -> np.ndarray:
+    """Return the numbers of the whole protein `(103,)`."""
+    raw = scale_table("hydropathy", "disorder", "charge")[codes]
+    classic = np.stack([window_mean(raw[:, i], window) for i, window in enumerate((19, 21, 15))], axis=1)
+    widest = windows[:, len(SCALES) * (len(_WINDOWS) - 1) : len(SCALES) * len(_WINDOWS)]
+    moments = windows[:, -6:-4]
+    strongly = window_mean(raw[:, 0], 9) > 2.0
+    runs = [_runs(classic[:, 0] > 1.6), _runs(classic[:, 1] > 0.25), _longest_run(codes)]
     return np.concatenate(
         [
             composition(codes) / _COMPOSITION_SPREAD,
             biophysics(codes) / _BIOPHYSICS_SPREAD,
-            composition(codes[:TERMINUS]) * _TERMINUS_WEIGHT,
-            composition(codes[-TERMINUS:]) * _TERMINUS_WEIGHT,
+            composition(codes[:TERMINUS]),
+            composition(codes[-TERMINUS:]),
             np.quantile(classic, [0.1, 0.9], axis=0).ravel() / 3,
             moments.mean(axis=0),
             moments.max(axis=0),
-            [windows[:, 22].mean()],
+            [strongly.mean()],
             np.log1p(runs) / 10,
+            widest.std(axis=0),
         ]
     )
 
@@ -137,27 +141,33 @@ def _whole_protein(codes: np.ndarray, windows: np.ndarray, classic: np.ndarray) 
 def profile_residues(sequence: str) -> np.ndarray:
     """Return the residue embeddings `(L, 960)`, float32, of one checked sequence."""
     codes = encode_residues(sequence)
-    windows, classic = _windows(codes)
-    counts = [
-        _COUNT_WEIGHT * np.eye(size + 1)[column][:, :size]
-        for size, column in zip(_COUNT_SIZES, _count_codes(codes), strict=True)
-    ]
-    whole = np.broadcast_to(_whole_protein(codes, windows, classic), (len(codes), 92))
-    return np.concatenate([*counts, _WINDOW_WEIGHT * windows, whole], axis=1).astype(np.float32)
+    windows = _windows(codes)
+    pairs = [np.vstack([signs, 0 * signs[:1]])[_dipeptide_codes(codes, apart)] for apart, signs in _DIPEPTIDES.items()]
+    counts = _COUNT_WEIGHT * np.concatenate([np.eye(21)[codes], *pairs], axis=1)
+    whole = np.broadcast_to(_whole_protein(codes, windows), (len(codes), _WIDTHS["whole protein"]))
+    blocks = [counts, _WINDOW_WEIGHT * windows, _THRESHOLD_WEIGHT * _thresholds(windows), whole]
+    return np.concatenate(blocks, axis=1).astype(np.float32)
+
+
+def _count(patch: np.ndarray, column: np.ndarray, size: int) -> np.ndarray:
+    """Count in each patch how often each of the columns below `size` stands `(P, size)`."""
+    known = column < size
+    patches = patch[-1] + 1
+    return np.bincount(patch[known] * size + column[known], minlength=patches * size).reshape(patches, size)
 
 
 def profile_patches(sequence: str) -> np.ndarray:
     """Return the mean of `profile_residues` over each patch, `(P, 960)`, float32."""
     codes = encode_residues(sequence)
     starts = np.arange(0, len(codes), PATCH)
-    patch, patches = np.arange(len(codes)) // PATCH, len(starts)
-    size_of_patch = np.minimum(len(codes) - starts, PATCH)[:, None]
-    windows, classic = _windows(codes)
-    blocks = []
-    for size, column in zip(_COUNT_SIZES, _count_codes(codes), strict=True):
-        known = column >= 0
-        counts = np.bincount(patch[known] * size + column[known], minlength=patches * size)
-        blocks.append(_COUNT_WEIGHT * counts.reshape(patches, size) / size_of_patch)
-    blocks.append(_WINDOW_WEIGHT * np.add.reduceat(windows, starts, axis=0) / size_of_patch)
-    blocks.append(np.broadcast_to(_whole_protein(codes, windows, classic), (patches, 92)))
-    return np.concatenate(blocks, axis=1).astype(np.float32)
+    patch = np.arange(len(codes)) // PATCH
+    windows = _windows(codes)
+    pairs = [_count(patch, _dipeptide_codes(codes, apart), 400) @ signs for apart, signs in _DIPEPTIDES.items()]
+    sums = [
+        _COUNT_WEIGHT * np.concatenate([_count(patch, codes, 21), *pairs], axis=1),
+        _WINDOW_WEIGHT * np.add.reduceat(windows, starts, axis=0),
+        _THRESHOLD_WEIGHT * np.add.reduceat(_thresholds(windows), starts, axis=0),
+    ]
+    means = np.concatenate(sums, axis=1) / np.minimum(len(codes) - starts, PATCH)[:, None]
+    whole = np.broadcast_to(_whole_protein(codes, windows), (len(starts), _WIDTHS["whole protein"]))
+    return np.concatenate([means, whole], axis=1).astype(np.float32)

@@ -27,6 +27,11 @@ _VALUES = {
     # volume in cubic Angstrom, Zamyatnin 1972, Prog Biophys Mol Biol 24:107
     "volume": "88.6 108.5 111.1 138.4 189.9 60.1 153.2 166.7 168.6 166.7 162.9 114.1 112.7 143.8 173.4 89.0 116.1 "
     "140.0 227.8 193.6",
+    # no measurement: one for the residues of the name
+    "aromatic": "0 0 0 0 1 0 0 0 0 0 0 0 0 0 0 0 0 0 1 1",
+    "proline": "0 0 0 0 0 0 0 0 0 0 0 0 1 0 0 0 0 0 0 0",
+    "glycine": "0 0 0 0 0 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0",
+    "cysteine": "0 1 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0",
 }
 SCALES: dict[str, dict[str, float]] = {
     name: dict(zip(STANDARD, map(float, values.split()), strict=True)) for name, values in _VALUES.items()

@@ -8,7 +8,7 @@ Shape letters: B pairs, P patches, T tokens of both proteins, D model width, N p
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -49,14 +49,20 @@ class TokenTable:
         """
         groups = [self._rows_of(*group) for group in zip(a.split(_GROUP), b.split(_GROUP), strict=True)]
         rows = torch.cat([row.flatten() for row, _ in groups]).to(self.rows.device)
-        if len(self._buffer) < len(rows):
-            self._buffer = self.rows.new_empty(len(rows), self.rows.shape[1])
-        tokens = torch.index_select(self.rows, 0, rows, out=self._buffer[: len(rows)])
+        tokens = self._select(rows)
         parts = tokens.split([row.numel() for row, _ in groups])
         return [
             TokenPairs(part.view(*row.shape, -1), mask.to(self.rows.device))
             for part, (row, mask) in zip(parts, groups, strict=True)
         ]
+
+    def _select(self, rows: Int[Tensor, " T"]) -> Float[Tensor, "T D"]:
+        """Return `rows` of the table: in the buffer, or with their gradient if the table has one."""
+        if self.rows.requires_grad:
+            return self.rows.index_select(0, rows)
+        if len(self._buffer) < len(rows):
+            self._buffer = self.rows.new_empty(len(rows), self.rows.shape[1])
+        return torch.index_select(self.rows, 0, rows, out=self._buffer[: len(rows)])
 
     def _rows_of(self, a: Int[Tensor, " B"], b: Int[Tensor, " B"]) -> tuple[Int[Tensor, "B T"], Bool[Tensor, "B T"]]:
         """Return the row of each token, protein A's before protein B's, and which are real."""
@@ -76,19 +82,37 @@ def encoder_fingerprint(encoder: torch.nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
+def _by_length(counts: Int[Tensor, " N"]) -> Iterator[Int[Tensor, " G"]]:
+    """Deal proteins of like length into groups of about `_BATCH_PATCHES` padded patches."""
+    order = torch.argsort(counts, stable=True)
+    while len(order):
+        padded = counts[order] * torch.arange(1, len(order) + 1)
+        size = max(1, int(torch.searchsorted(padded, _BATCH_PATCHES, right=True)))
+        yield order[:size]
+        order = order[size:]
+
+
+def encode_table(encoder, patches, places: Int[Tensor, " N"]) -> TokenTable:
+    """Run the encoder on the proteins of a `PatchTable` at `places`; gradients flow back through the table."""
+    counts, parts = patches.counts[places], {}
+    for group in _by_length(counts):
+        values, lengths, _ = patches.gather(places[group])
+        tokens = encoder(values.to(encoder.cls_token.device), lengths.to(encoder.cls_token.device))[:, 1:]
+        parts |= {int(i): row[:count] for i, row, count in zip(group, tokens, counts[group], strict=True)}
+    ordered = [parts[i] for i in range(len(places))]
+    rows = torch.cat([*ordered, torch.zeros_like(ordered[0][:1])])
+    return TokenTable([patches.proteins[i] for i in places], counts, rows)
+
+
 def _encode(encoder, store, proteins: Sequence[str], dtype: torch.dtype, progress: bool) -> TokenTable:
     """Run the encoder on batches of proteins of like length."""
     keep_freed_memory()
     device = encoder.cls_token.device
-    counts = np.array([-(-store.length(protein) // store.info.patch) for protein in proteins])
-    starts = np.cumsum(counts) - counts
+    counts = torch.tensor([-(-store.length(protein) // store.info.patch) for protein in proteins])
+    starts = counts.cumsum(0) - counts
     rows = torch.zeros(int(counts.sum()) + 1, len(encoder.cls_token), dtype=dtype, device=device)
-    order = np.argsort(counts, kind="stable")
-    bar = tqdm(total=len(order), desc="encode", unit="protein", disable=not progress)
-    while len(order):
-        padded = counts[order] * np.arange(1, len(order) + 1)
-        size = max(1, int(np.searchsorted(padded, _BATCH_PATCHES, side="right")))
-        group, order = order[:size], order[size:]
+    bar = tqdm(total=len(counts), desc="encode", unit="protein", disable=not progress)
+    for group in _by_length(counts):
         values, lengths = store.batch([proteins[i] for i in group])
         with torch.no_grad(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             tokens = encoder(values.to(device), lengths.to(device))[:, 1:]

@@ -1,33 +1,34 @@
-"""Training the classifier.
+"""Training the classifier, in three ways of using the encoder.
 
-With a frozen encoder every protein is encoded once and the pairs are read from its tokens. `plain.py` has the
-plain way, for a loop of one's own.
+`frozen`: every protein is encoded once and the pairs are read from its tokens. `lora`: low-rank adapters on the
+encoder's queries and values train too. `full`: all of the encoder does. `plain.py` has the plain way, for a loop of
+one's own.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
-from sklearn.metrics import average_precision_score, roc_auc_score
-from torch import Tensor, nn
+from torch import nn
+from tqdm.auto import tqdm
 
 from ppi_lib import __version__
-from ppi_lib.checkpoint import Checkpoint, create_ppi_classifier, save_checkpoint
+from ppi_lib.checkpoint import Checkpoint, create_ppi_classifier, read_encoder, save_checkpoint
 from ppi_lib.encoder import PRESETS
 from ppi_lib.errors import InputError
 from ppi_lib.evaluate import best_threshold
 from ppi_lib.files import make_folder, write_atomically
-from ppi_lib.loop import Callback, LoopConfig, Task, fit, read_state, resolve_precision, shuffled_batches
+from ppi_lib.loop import Callback, LoopConfig, fit, read_state, resolve_precision
 from ppi_lib.model import PPIClassifier
+from ppi_lib.pair_task import PairTask
 from ppi_lib.predict import predict_pairs
 from ppi_lib.proteins import Pairs, check_classes
 from ppi_lib.store import PatchStore
-from ppi_lib.tokens import TokenTable, encode_proteins, encoder_fingerprint, score_pairs
+from ppi_lib.tokens import encode_proteins, encoder_fingerprint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +47,20 @@ class TrainConfig(LoopConfig):
 
 SETTINGS = {
     "v5": TrainConfig(learning_rate=2e-4, epochs=3),
-    "v3": TrainConfig(learning_rate=1e-3, epochs=30, batch_size=128, micro_batch=128),
+    "v3": TrainConfig(learning_rate=1e-3, epochs=15, batch_size=128, micro_batch=128),
 }
 """What suits each preset: `v5` chosen on the validation split of bernett, `v3` on that of demo."""
+TRANSFERS = ("frozen", "lora", "full")
+
+
+def suited(size: str, transfer: str = "frozen") -> TrainConfig:
+    """Return the settings of a preset; an encoder that learns takes smaller batches and, trained whole, small steps."""
+    config = SETTINGS[size]
+    if transfer == "frozen":
+        return config
+    batch = min(config.batch_size, 128)
+    rate = config.learning_rate / (10 if transfer == "full" else 1)
+    return replace(config, batch_size=batch, micro_batch=batch, learning_rate=rate)
 
 
 class TrainResult(NamedTuple):
@@ -75,49 +87,6 @@ def standardise_input(model: PPIClassifier, store: PatchStore, proteins: Sequenc
         embedding.set_standardisation(*store.moments(proteins))
 
 
-class _FrozenTask:
-    """The pairs of a training and a validation set, read from a table of tokens."""
-
-    def __init__(self, model: PPIClassifier, table: TokenTable, train: Pairs, validation: Pairs, config: TrainConfig):
-        self.model, self.table, self.config = model, table, config
-        self.a, self.b = table.places(train.a), table.places(train.b)
-        self.labels = torch.from_numpy(train.labels).float()
-        self.validation = (table.places(validation.a), table.places(validation.b))
-        self.validation_labels = validation.labels
-        self.dtype = resolve_precision(config.precision, table.rows.device)
-
-    @property
-    def task(self) -> Task:
-        steps = -(-len(self.labels) // self.config.batch_size)
-        return Task(steps, self.batches, self.loss, self.validate)
-
-    def batches(self, epoch: int) -> Iterator[list[tuple[Tensor, float]]]:
-        """Yield micro-batches (rows and their share of the batch), each of pairs of like length."""
-        tokens = self.table.counts[self.a] + self.table.counts[self.b]
-        for rows in shuffled_batches(len(self.labels), self.config.batch_size, self.config.seed, epoch):
-            rows = rows[torch.argsort(tokens[rows], stable=True)]
-            yield [(part, len(part) / len(rows)) for part in rows.split(self.config.micro_batch)]
-
-    def loss(self, micro_batch: tuple[Tensor, float]) -> Tensor:
-        rows, share = micro_batch
-        logits = self.model.score_tokens(self.table.gather(self.a[rows], self.b[rows])).float()
-        labels = self.labels[rows].to(logits.device)
-        return nn.functional.binary_cross_entropy_with_logits(logits, labels) * share
-
-    def validate(self) -> dict[str, float]:
-        logits = score_pairs(self.model, self.table, *self.validation, dtype=self.dtype)
-        return _validation_row(logits, self.validation_labels)
-
-
-def _validation_row(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    loss = nn.functional.binary_cross_entropy_with_logits(torch.from_numpy(logits), torch.from_numpy(labels).float())
-    return {
-        "validation_loss": loss.item(),
-        "validation_auroc": float(roc_auc_score(labels, logits)),
-        "validation_auprc": float(average_precision_score(labels, logits)),
-    }
-
-
 def train_classifier(
     model: PPIClassifier,
     store: PatchStore,
@@ -129,42 +98,63 @@ def train_classifier(
     callbacks: Sequence[Callback] = (),
     progress: bool = True,
 ) -> TrainResult:
-    """Train `model`, whose encoder is frozen, in place; it ends with the weights of the best epoch.
+    """Train what of `model` requires gradients, in place; it ends with the weights of the best epoch.
 
-    With `out` (a folder) the state is kept there after each epoch; started again with the same arguments the
-    training goes on from it and ends with the same weights as if it had never stopped.
+    A frozen encoder encodes every protein once; one that learns encodes every protein of a micro-batch once. With
+    `out` (a folder) the state is kept there after each epoch; started again with the same arguments the training goes
+    on from it and ends with the same weights as if it had never stopped.
     """
     for pairs, name in ((train, "training"), (validation, "validation")):
         check_classes(pairs, name)
-    if any(p.requires_grad for p in model.encoder.parameters()):
-        raise InputError(
-            "The encoder's parameters require gradients; expected a frozen encoder, as create_ppi_classifier makes it. "
-            "To train it as well, use ppi_lib.plain."
-        )
     if store.info.width != model.config.embedding_width:
         raise InputError(
             f"{store.path}: embeddings are {store.info.width} wide; the model reads {model.config.embedding_width}. "
             f"Build it with ModelConfig(embedding_width={store.info.width})."
         )
+    store.require([*train.proteins, *validation.proteins])
     folder = None if out is None else make_folder(out)
     standardise_input(model, store, train.proteins)
     identity = _identity(model, store, train, validation)
     state_path = folder and folder / "training.pt"
     if state_path and state_path.exists():
         read_state(state_path, config, identity)
-    device = model.encoder.cls_token.device
-    table = encode_proteins(
-        model,
-        store,
-        [*train.proteins, *validation.proteins],
-        dtype=resolve_precision(config.precision, device),
-        cache=folder and folder / "tokens.safetensors",
-        progress=progress,
+    if progress:
+        total, trained = parameter_counts(model)
+        tqdm.write(f"{trained:,} of {total:,} parameters train.")
+    frozen = not any(p.requires_grad for p in model.encoder.parameters())
+    table = (
+        encode_proteins(
+            model,
+            store,
+            [*train.proteins, *validation.proteins],
+            dtype=resolve_precision(config.precision, model.encoder.cls_token.device),
+            cache=folder and folder / "tokens.safetensors",
+            progress=progress,
+        )
+        if frozen
+        else None
     )
-    task = _FrozenTask(model, table, train, validation, config).task
+    task = PairTask(model, store, train, validation, config, table).task
     result = fit(model, task, config, state_path=state_path, identity=identity, callbacks=callbacks)
     probabilities = predict_pairs(model, store, validation, progress=progress).probabilities
     return TrainResult(*result, threshold=best_threshold(validation.labels, probabilities))
+
+
+def _build(size: str, transfer: str, encoder: str | Path | None, store: PatchStore, train: Pairs, seed: int):
+    """Build the preset `size`, around a pretrained encoder if one is given."""
+    if size not in PRESETS:
+        raise InputError(f"size is {size!r}; expected one of {', '.join(PRESETS)}.")
+    if transfer not in TRANSFERS:
+        raise InputError(f"transfer is {transfer!r}; expected one of {', '.join(TRANSFERS)}.")
+    if encoder is not None:
+        read_encoder(encoder).require_store(store, train.proteins)
+    return create_ppi_classifier(
+        encoder,
+        freeze_encoder=transfer == "frozen",
+        use_lora=transfer == "lora",
+        config=replace(PRESETS[size], embedding_width=store.info.width),
+        seed=seed,
+    )
 
 
 def train_checkpoint(
@@ -173,6 +163,8 @@ def train_checkpoint(
     validation: Pairs,
     *,
     size: str = "v5",
+    transfer: str = "frozen",
+    encoder: str | Path | None = None,
     config: TrainConfig | None = None,
     out: str | Path,
     provenance: dict[str, Any] | None = None,
@@ -181,21 +173,23 @@ def train_checkpoint(
 ) -> tuple[Checkpoint, TrainResult]:
     """Build the preset `size`, train it with `config` (or what suits it), and save it in `out`.
 
-    Beside the checkpoint lie `history.csv` and the state that a run which was cut off goes on from.
+    `encoder` is what `pretrain_checkpoint` wrote, or another encoder's checkpoint; without it the encoder is random.
+    `transfer` is one of `TRANSFERS`. Beside the checkpoint lie `history.csv` and the state that a run which was cut off
+    goes on from.
     """
-    if size not in PRESETS:
-        raise InputError(f"size is {size!r}; expected one of {', '.join(PRESETS)}.")
-    config = config or SETTINGS[size]
-    model = create_ppi_classifier(config=replace(PRESETS[size], embedding_width=store.info.width), seed=config.seed)
+    seed = config.seed if config else 0
+    model = _build(size, transfer, encoder, store, train, seed)
+    config = config or suited(size, transfer)
     result = train_classifier(model, store, train, validation, config, out=out, callbacks=callbacks, progress=progress)
-    versions = {"ppi_lib": __version__, "torch": torch.__version__}
     about = {
         **(provenance or {}),
         "size": size,
+        "transfer": transfer,
+        "encoder": encoder and read_encoder(encoder).provenance,
         "training": vars(config),
         "best_epoch": result.best_epoch,
         "store": store.fingerprint([*train.proteins, *validation.proteins]),
-        "versions": versions,
+        "versions": {"ppi_lib": __version__, "torch": torch.__version__},
     }
     checkpoint = Checkpoint(model.eval(), store.info, result.threshold, about)
     save_checkpoint(checkpoint, out)

@@ -37,9 +37,9 @@ def composition(codes: Int[np.ndarray, " L"]) -> Float[np.ndarray, " 20"]:
     return np.bincount(codes, minlength=21)[:20] / len(codes)
 
 
-def local_entropy(codes: Int[np.ndarray, " L"]) -> Float[np.ndarray, " L"]:
-    """Entropy in bits of the residues in the window of 21 about each residue `(L,)`."""
-    shares = window_mean(np.eye(21)[codes], 21)
+def local_entropy(codes: Int[np.ndarray, " L"], window: int = 21) -> Float[np.ndarray, " L"]:
+    """Entropy in bits of the residues in the window about each residue `(L,)`."""
+    shares = window_mean(np.eye(21)[codes], window)
     return -(shares * np.log2(np.maximum(shares, 1e-12))).sum(axis=1)
 
 

@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 from ppi_lib import cli
+from ppi_lib.checkpoint import create_ppi_classifier
 from ppi_lib.datasets import make_demo
+from ppi_lib.encoder import PRESETS
 from ppi_lib.proteins import write_fasta, write_pairs
 
 
@@ -17,7 +19,7 @@ from ppi_lib.proteins import write_fasta, write_pairs
 def files(tmp_path_factory):
     """A small demo as a user would have it: a FASTA file and a table for each split."""
     folder = tmp_path_factory.mktemp("files")
-    data = make_demo(proteins=160, pairs=(200, 60, 80), shares=(0.5, 0.25, 0.25), median_length=80)
+    data = make_demo(proteins=160, pairs=(200, 60, 80), shares=(0.5, 0.25, 0.25), domain=30, median_length=80)
     write_fasta(data.proteins, folder / "proteins.fasta")
     for split in ("train", "validation", "test"):
         write_pairs(getattr(data, split), folder / f"{split}.tsv")
@@ -92,6 +94,18 @@ def test_embed_makes_a_store(files, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "s" / "store.json").exists()
 
 
+def test_pretrain_leaves_an_encoder_that_a_classifier_takes(files, tmp_path, monkeypatch, capsys):
+    arguments = (files / "proteins.fasta", "--size", "v3", "--epochs", 1, "--out", tmp_path / "mae", "--quiet")
+    status, out, err = ppi(monkeypatch, capsys, "pretrain", *arguments)
+    assert status == 0, err
+    assert re.search(r"No validation proteins given: \d+, drawn with seed 0", err)
+    assert "visible_mean" in out
+    assert "whole protein" in out
+    left = {path.name for path in (tmp_path / "mae").iterdir()}
+    assert {"encoder.safetensors", "history.csv", "reconstruction.csv", "pretraining.pt", "store"} <= left
+    create_ppi_classifier(mae_checkpoint_path=tmp_path / "mae", config=PRESETS["v3"])
+
+
 def test_one_table_is_split_by_protein(files, tmp_path, monkeypatch, capsys):
     arguments = (
         files / "proteins.fasta",
@@ -113,7 +127,7 @@ def test_one_table_is_split_by_protein(files, tmp_path, monkeypatch, capsys):
     assert "test pairs" in out
 
 
-@pytest.mark.parametrize("verb", ["embed", "train", "evaluate", "predict", "run"])
+@pytest.mark.parametrize("verb", ["embed", "pretrain", "train", "evaluate", "predict", "run"])
 def test_help_shows_an_example(verb, monkeypatch, capsys):
     status, out, _ = ppi(monkeypatch, capsys, verb, "--help")
     assert status == 0
@@ -135,14 +149,16 @@ def bad_calls(files, run, folder):
         "expected .parquet, .tsv, .csv": ("predict", run, fasta, files / "test.tsv", "--out", folder / "x.xls"),
         "no trained model": ("predict", folder, fasta, files / "test.tsv", "--out", folder / "x.tsv"),
         "line 2": ("train", fasta, folder / "label.tsv", "--out", folder / "r"),
-        "or --dataset": ("train", fasta, "--out", folder / "r"),
+        "Give a FASTA file or --dataset": ("pretrain", "--out", folder / "r"),
+        "mask_ratio is 1": ("pretrain", fasta, "--mask-ratio", 1, "--out", folder / "r"),
+        "a table of pairs, or --dataset": ("train", fasta, "--out", folder / "r"),
         "expected one of demo, bernett": ("train", "--dataset", "nope", "--out", folder / "r"),
         "can't be made": ("train", "--dataset", "demo", "--out", folder / "label.tsv"),
         "epochs is 0": ("train", "--dataset", "demo", "--epochs", 0, "--out", folder / "r"),
     }
 
 
-@pytest.mark.parametrize("case", range(9))
+@pytest.mark.parametrize("case", range(11))
 def test_bad_input_is_one_line_and_status_2(case, files, run, tmp_path, monkeypatch, capsys):
     message, arguments = list(bad_calls(files, run, tmp_path).items())[case]
     status, _, err = ppi(monkeypatch, capsys, *arguments)

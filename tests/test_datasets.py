@@ -38,16 +38,27 @@ def kind_of(demo, protein: str) -> tuple[str, str]:
 
 
 def test_the_demo_has_the_sizes_asked_for_and_disjoint_balanced_splits(demo):
-    assert [len(p) for p in (demo.train, demo.validation, demo.test)] == [6000, 1000, 2000]
-    assert len(demo.proteins.sequences) == 800
+    assert [len(p) for p in (demo.train, demo.validation, demo.test)] == [12_000, 1200, 2400]
+    assert len(demo.proteins.sequences) == 2000
     lengths = [len(sequence) for sequence in demo.proteins.sequences.values()]
-    assert 60 <= min(lengths) < 200 < np.median(lengths) < 400 < max(lengths) <= 1200
+    assert 180 <= min(lengths) < 250 < np.median(lengths) < 450 < max(lengths) <= 1502
     assert not shared_proteins(demo.train, demo.test)
     assert not shared_proteins(demo.train, demo.validation)
     assert not shared_proteins(demo.validation, demo.test)
     for pairs in (demo.train, demo.validation, demo.test):
         assert pairs.labels.mean() == 0.5
         assert len({frozenset(pair) for pair in zip(pairs.a, pairs.b, strict=True)}) == len(pairs)
+
+
+def test_the_committed_demo_is_what_the_code_makes_and_small(demo):
+    folder = Path(__file__).parent.parent / "data" / "demo"
+    committed = load_saved(folder)
+    assert dict(committed.proteins.sequences) == dict(demo.proteins.sequences)
+    assert committed.sites == demo.sites
+    for split in ("train", "validation", "test"):
+        for column in ("a", "b", "labels"):
+            assert np.array_equal(getattr(getattr(committed, split), column), getattr(getattr(demo, split), column))
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 1.5e6
 
 
 def test_a_lock_and_a_key_of_one_family_interact_and_nothing_else(demo):
@@ -57,35 +68,33 @@ def test_a_lock_and_a_key_of_one_family_interact_and_nothing_else(demo):
             assert label == (role_a != role_b and family_a == family_b)
 
 
-def test_a_site_holds_the_motif_of_its_kind():
-    demo = make_demo(mutated=0)
-    motifs = {}
+def test_most_negatives_are_a_lock_with_a_wrong_key(demo):
+    negatives = demo.test.take(np.flatnonzero(demo.test.labels == 0))
+    mixed = [kind_of(demo, a)[0] != kind_of(demo, b)[0] for a, b in zip(negatives.a, negatives.b, strict=True)]
+    assert 0.85 < np.mean(mixed) < 0.95
+
+
+def test_a_site_holds_its_familys_signature_and_all_signatures_are_of_one_set_of_residues(demo):
+    sites = {}
     for protein, (start, stop, kind) in demo.sites.items():
-        motifs.setdefault(kind, set()).add(demo.proteins.sequences[protein][start:stop])
-    assert len(motifs) == 8
-    assert all(len(strings) == 1 for strings in motifs.values())
-    strings = [strings.pop() for strings in motifs.values()]
-    assert len(set(strings)) == 8
-    assert len({"".join(sorted(string)) for string in strings}) == 1
+        sites.setdefault(kind, []).append(list(demo.proteins.sequences[protein][start:stop]))
+    assert len(sites) == 8
+    for kind, rows in sites.items():
+        rows = np.array(rows)
+        consensus, background = [], []
+        for column in rows.T:
+            letters, counts = np.unique(column, return_counts=True)
+            (consensus if counts.max() > 0.8 * len(rows) else background).append(counts.max() / len(rows))
+        expected = (63, 27) if kind.startswith("lock") else (14, 0)
+        assert (len(consensus), len(background)) == expected
+        assert np.mean(consensus) == pytest.approx(0.906, abs=0.01)
+        assert max(background, default=0) < 0.2
 
 
-def test_mutation_changes_a_tenth_of_the_motif_at_most(demo):
-    plain = make_demo(mutated=0)
-    by_kind = {kind: plain.proteins.sequences[p][i:j] for p, (i, j, kind) in plain.sites.items()}
-    same = [
-        np.mean([x == y for x, y in zip(demo.proteins.sequences[p][i:j], by_kind[kind], strict=True)])
-        for p, (i, j, kind) in demo.sites.items()
-    ]
-    assert 0.87 < np.mean(same) < 0.95
-
-
-def test_degree_and_composition_say_nothing_in_the_demo(demo):
+def test_degree_says_nothing_and_composition_little_in_the_demo(demo):
     for pairs in (demo.train, demo.validation, demo.test):
         positive = pairs.labels == 1
-        counts = [Counter([*pairs.a[mask], *pairs.b[mask]]) for mask in (positive, ~positive)]
-        differences = [abs(counts[0][protein] - counts[1][protein]) for protein in pairs.proteins]
-        assert np.mean(differences) < 1
-        assert max(counts[0].values()) < 2 * np.mean(list(counts[0].values()))
+        assert Counter([*pairs.a[positive], *pairs.b[positive]]) == Counter([*pairs.a[~positive], *pairs.b[~positive]])
     letters = {
         p: [s.count(x) / len(s) for x in STANDARD] + [np.log(len(s)) / 10] for p, s in demo.proteins.sequences.items()
     }
@@ -115,8 +124,10 @@ def test_the_seed_decides_the_demo():
 def test_a_demo_that_cannot_be_made_is_refused():
     with pytest.raises(InputError, match="more proteins"):
         make_demo(proteins=80)
-    with pytest.raises(InputError, match="motif_length 3"):
-        make_demo(motif_length=3)
+    with pytest.raises(InputError, match="No negatives"):
+        make_demo(families=2, proteins=200, pairs=(1000, 20, 20))
+    with pytest.raises(InputError, match="motif 3"):
+        make_demo(motif=3)
 
 
 @pytest.mark.parametrize("load", [make_demo, *(partial(load_dataset, name) for name in datasets.NAMES)])

@@ -10,13 +10,22 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ppi_lib.checkpoint import create_ppi_classifier
+from ppi_lib.checkpoint import create_ppi_classifier, load_checkpoint, save_encoder
 from ppi_lib.embed import embed_proteins
 from ppi_lib.encoder import PRESETS
 from ppi_lib.errors import InputError
+from ppi_lib.pair_task import PairTask
 from ppi_lib.plain import PairDataset, collate_fn_v5, train_epoch, validate_epoch
+from ppi_lib.predict import predict_pairs
 from ppi_lib.proteins import Pairs, Proteins
-from ppi_lib.train import TrainConfig, parameter_counts, standardise_input, train_classifier
+from ppi_lib.train import (
+    TRANSFERS,
+    TrainConfig,
+    parameter_counts,
+    standardise_input,
+    train_checkpoint,
+    train_classifier,
+)
 
 CONFIG = TrainConfig(epochs=8, learning_rate=3e-3, batch_size=32, micro_batch=16, precision="float32")
 
@@ -33,7 +42,7 @@ def same_weights(first: nn.Module, second: nn.Module) -> bool:
 
 
 def test_it_learns_a_rule_that_holds_for_new_proteins(tiny, store, pair_sets):
-    _, result = trained(tiny, store, pair_sets)
+    _, result = trained(tiny, store, pair_sets, dataclasses.replace(CONFIG, epochs=16))
     assert result.history["validation_auroc"].max() > 0.7
     assert 0 < result.threshold < 1
 
@@ -54,15 +63,16 @@ def test_the_frozen_encoder_is_left_as_it_was(tiny, store, pair_sets):
     assert not same_weights(model.head, fresh.head)
 
 
-def test_one_step_equals_a_step_of_the_plain_way(tiny, store, pair_sets):
-    """Cached tokens, micro-batches of like length, and the plain loader give the same gradient step."""
+@pytest.mark.parametrize("freeze", [True, False])
+def test_one_step_equals_a_step_of_the_plain_way(tiny, store, pair_sets, freeze):
+    """Tokens made once, micro-batches of like length, and the plain loader give the same gradient step."""
     tiny = dataclasses.replace(tiny, dropout=0.0)
     train, validation = pair_sets
     rows = np.arange(32)
     batch = Pairs(a=train.a[rows], b=train.b[rows], labels=train.labels[rows], notes=())
     config = dataclasses.replace(CONFIG, epochs=1)
-    fast, _ = trained(tiny, store, (batch, validation), config)
-    plain = create_ppi_classifier(config=tiny)
+    fast, plain = (create_ppi_classifier(config=tiny, freeze_encoder=freeze) for _ in range(2))
+    train_classifier(fast, store, batch, validation, config, progress=False)
     standardise_input(plain, store, batch.proteins)
     parameters = [p for p in plain.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=CONFIG.learning_rate, weight_decay=CONFIG.weight_decay)
@@ -77,7 +87,8 @@ def test_one_step_equals_a_step_of_the_plain_way(tiny, store, pair_sets):
     assert schedule.get_last_lr()[0] > 0
     for (name, a), b in zip(fast.named_parameters(), plain.parameters(), strict=True):
         if "k_proj.bias" not in name:  # its true gradient is 0, and Adam turns rounding into steps
-            assert torch.allclose(a, b, atol=3e-4), name
+            near = torch.isclose(a, b, atol=3e-4).float().mean()
+            assert near == 1 if freeze else near > 0.8, (name, near)  # so it does where the encoder's gradient is next to 0
 
 
 def test_validate_epoch_agrees_with_the_fast_way(tiny, store, pair_sets):
@@ -104,7 +115,7 @@ import numpy as np, torch
 torch.set_num_threads(1)
 sys.path.insert(0, {tests!r})
 from conftest import TINY
-from ppi_lib.checkpoint import create_ppi_classifier
+from ppi_lib.checkpoint import create_ppi_classifier, load_checkpoint, save_encoder
 from ppi_lib.proteins import Pairs
 from ppi_lib.store import PatchStore
 from ppi_lib.train import TrainConfig, train_classifier
@@ -185,10 +196,64 @@ def test_a_refused_training_leaves_the_folder_as_it_was(tiny, store, pair_sets, 
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_an_encoder_that_is_not_frozen_is_refused(tiny, store, pair_sets):
+@pytest.mark.parametrize("transfer", TRANSFERS)
+def test_each_transfer_trains_what_it_says_and_can_be_loaded(tiny, store, pair_sets, tmp_path, monkeypatch, transfer):
+    monkeypatch.setitem(PRESETS, "v3", tiny)
+    config = dataclasses.replace(CONFIG, epochs=2)
+    checkpoint, result = train_checkpoint(
+        store, *pair_sets, size="v3", transfer=transfer, config=config, out=tmp_path, progress=False
+    )
+    fresh = create_ppi_classifier(config=tiny)
+    standardise_input(fresh, store, pair_sets[0].proteins)
+    loaded = load_checkpoint(tmp_path).model
+    start, now = fresh.encoder.state_dict(), loaded.encoder.state_dict()
+    changed = {name for name in start if not torch.allclose(start[name], now[name])}
+    if transfer == "frozen":
+        assert not changed
+    elif transfer == "lora":
+        assert changed == {f"layers.{i}.attention.{p}.weight" for i in range(tiny.layers) for p in ("q_proj", "v_proj")}
+    else:
+        assert len(changed) > 0.9 * (len(start) - 2 - tiny.layers)
+    assert not same_weights(fresh.head, loaded.head)
+    pairs = pair_sets[1]
+    before, after = (predict_pairs(m, store, pairs, progress=False).logits for m in (checkpoint.model, loaded))
+    assert np.allclose(before, after, atol=1e-5)
+    assert len(result.history) == 2
+
+
+def test_a_pretrained_encoder_is_where_training_starts(tiny, store, pair_sets, tmp_path, monkeypatch):
+    monkeypatch.setitem(PRESETS, "v3", tiny)
+    encoder = create_ppi_classifier(config=tiny, seed=7).encoder
+    encoder.patch_embedding.set_standardisation(*store.moments(pair_sets[0].proteins))
+    save_encoder(encoder, tmp_path / "encoder", store.info)
+    config = dataclasses.replace(CONFIG, epochs=1)
+    options = {"size": "v3", "config": config, "out": tmp_path / "run", "progress": False}
+    checkpoint, _ = train_checkpoint(store, *pair_sets, encoder=tmp_path / "encoder", **options)
+    assert same_weights(checkpoint.model.encoder, encoder)
+    with pytest.raises(InputError, match="transfer is 'warm'; expected one of frozen, lora, full"):
+        train_checkpoint(store, *pair_sets, transfer="warm", **options)
+
+
+def test_an_encoder_that_learns_encodes_each_protein_of_a_batch_once(tiny, store, pair_sets, monkeypatch):
     model = create_ppi_classifier(config=tiny, freeze_encoder=False)
-    with pytest.raises(InputError, match="expected a frozen encoder"):
-        train_classifier(model, store, *pair_sets, CONFIG, progress=False)
+    config = dataclasses.replace(CONFIG, micro_batch=32, batch_size=32)
+    task = PairTask(model, store, *pair_sets, config, None).task
+    encoded = []
+    plain = model.encoder.forward
+    monkeypatch.setattr(model.encoder, "forward", lambda x, lengths: encoded.extend(lengths) or plain(x, lengths))
+    (micro_batch,) = next(iter(task.batches(1)))
+    rows, _ = micro_batch
+    task.loss(micro_batch).backward()
+    train = pair_sets[0]
+    assert len(encoded) == len({*train.a[rows], *train.b[rows]})
+    assert all(p.grad is not None for name, p in model.encoder.named_parameters() if "cls" not in name)
+
+
+def test_it_says_how_many_parameters_train(tiny, store, pair_sets, capsys):
+    model = create_ppi_classifier(config=tiny, freeze_encoder=False, use_lora=True)
+    train_classifier(model, store, *pair_sets, dataclasses.replace(CONFIG, epochs=1))
+    total, trained = parameter_counts(model)
+    assert f"{trained:,} of {total:,} parameters train." in capsys.readouterr().out
 
 
 def pairs(*labels) -> Pairs:
