@@ -247,6 +247,8 @@ def save_encoder(
 def read_encoder(path: str | Path) -> EncoderFile:
     """Read a pretrained encoder: what `save_encoder` wrote, bare safetensors, or an old `.pth` file."""
     path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: there is no such file or folder. Make an encoder with `ppi pretrain`.")
     if path.suffix in (".pth", ".pt"):
         tensors, notes = read_legacy(path)
         return EncoderFile(path, tensors, {**encoder_sizes(tensors), "activation": "relu"}, None, {}, notes)

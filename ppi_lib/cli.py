@@ -1,6 +1,7 @@
 """`ppi`: the verbs for a terminal. Bad input is one line on stderr and status 2."""
 
 import sys
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -21,6 +22,12 @@ app = typer.Typer(
 class Size(StrEnum):
     v5 = "v5"
     v3 = "v3"
+
+
+class Transfer(StrEnum):
+    frozen = "frozen"
+    lora = "lora"
+    full = "full"
 
 
 Fasta = Annotated[Path, typer.Argument(help="Sequences: FASTA (gzip too) or a two-column table.")]
@@ -61,6 +68,8 @@ def train(
     validation: Annotated[Path | None, typer.Option(help="Validation pairs.")] = None,
     test: Annotated[Path | None, typer.Option(help="Test pairs.")] = None,
     size: Annotated[Size, typer.Option(help="Preset of the model.")] = Size.v5,
+    encoder: Annotated[Path | None, typer.Option(help="Pretrained encoder, as `ppi pretrain` leaves it.")] = None,
+    transfer: Annotated[Transfer, typer.Option(help="Freeze it, adapt it (lora), or train it too.")] = Transfer.frozen,
     epochs: Annotated[int | None, typer.Option(help="Most epochs; default: what suits the size.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Pairs of an optimiser step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the one-cycle schedule.")] = None,
@@ -70,26 +79,37 @@ def train(
     """Train a classifier and evaluate it on held-out proteins."""
     from dataclasses import replace
 
+    from ppi_lib.checkpoint import read_encoder
     from ppi_lib.datasets import load_dataset, load_files
     from ppi_lib.files import make_folder
-    from ppi_lib.train import SETTINGS
+    from ppi_lib.train import suited
 
     if (dataset is None) == (pairs is None) or (dataset and (validation or test)):
         raise InputError("Give a FASTA file and a table of pairs, or --dataset; see `ppi train --help`.")
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     settings = {name: value for name, value in given.items() if value is not None}
-    config = replace(SETTINGS[size.value], seed=seed, **settings)
+    config = replace(suited(size.value, transfer.value), seed=seed, **settings)
+    _keep_given_files((proteins, pairs, validation, test), out / "data")
+    if encoder is not None:
+        read_encoder(encoder)
     make_folder(out)
     if dataset is not None:
         data = load_dataset(dataset, seed=seed)
     else:
         data = load_files(proteins, pairs, validation_path=validation, test_path=test, seed=seed)
     _say_notes(data.notes)
-    _train(data, out, size.value, config, quiet)
+    _train(data, out, quiet, size=size.value, transfer=transfer.value, encoder=encoder, config=config)
     _evaluate(out, data, quiet, baselines=False)
 
 
-def _train(data, out: Path, size: str, config, quiet: bool) -> None:
+def _keep_given_files(files: Iterable[Path | None], folder: Path) -> None:
+    """Raise `InputError` if a given file lies in the folder that the run writes its copy of the data to."""
+    inside = [file for file in files if file is not None and file.resolve().parent == folder.resolve()]
+    if inside:
+        raise InputError(f"{inside[0]}: lies where the run would write its copy of the data. Choose another --out.")
+
+
+def _train(data, out: Path, quiet: bool, **options) -> None:
     """Embed, train, and keep beside the model the data that it was trained and is to be tested on."""
     from ppi_lib.datasets import save_dataset
     from ppi_lib.embed import embed_proteins
@@ -104,12 +124,11 @@ def _train(data, out: Path, size: str, config, quiet: bool) -> None:
         store,
         data.train,
         data.validation,
-        size=size,
-        config=config,
         out=out,
         provenance=about,
         callbacks=callbacks,
         progress=not quiet,
+        **options,
     )
     bar.close()
     save_dataset(data, out / "data")

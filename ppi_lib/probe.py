@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.pipeline import make_pipeline
@@ -82,4 +81,5 @@ def probe_property(tokens: pd.DataFrame, train: Mapping[str, float], validation:
     model = make_pipeline(StandardScaler(), RidgeCV(alphas=np.logspace(0, 5, 11)))
     model.fit(_take(tokens, train), np.array(list(train.values())))
     truth, found = np.array(list(validation.values())), model.predict(_take(tokens, validation))
-    return PropertyProbe(float(r2_score(truth, found)), float(spearmanr(truth, found).statistic))
+    spearman = np.corrcoef(pd.Series(truth).rank(), pd.Series(found).rank())[0, 1]
+    return PropertyProbe(float(r2_score(truth, found)), float(spearman))

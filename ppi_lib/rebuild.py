@@ -45,9 +45,10 @@ def rebuild(
 
 
 def _sums(model: MaskedAutoencoder, batch: PatchBatch, visible: Bool[Tensor, "B P"]) -> Float[Tensor, "4 E"]:
-    """Over the hidden patches: squares of the model's error, of the patch, of the visible mean; and these two's product.
+    """Sum over the hidden patches: the model's error squared, the patch squared, the visible mean squared, and the
+    product of patch and visible mean.
 
-    From the last three follow the errors of the global mean, of the visible mean and of the best multiple of it.
+    The last three give the errors of the global mean, of the visible mean and of the best multiple of it.
     """
     target = model.target(batch.values)
     mean = (target * visible[..., None]).sum(dim=1) / visible.sum(dim=1)[:, None]

@@ -106,10 +106,13 @@ def test_pretrain_leaves_an_encoder_that_a_classifier_takes(files, tmp_path, mon
     create_ppi_classifier(mae_checkpoint_path=tmp_path / "mae", config=PRESETS["v3"])
 
 
-def test_one_table_is_split_by_protein(files, tmp_path, monkeypatch, capsys):
+def test_one_table_is_split_by_protein(tmp_path, monkeypatch, capsys):
+    data = make_demo(proteins=400, pairs=(3000, 20, 20), shares=(0.8, 0.1, 0.1), domain=30, median_length=80)
+    write_fasta(data.proteins, tmp_path / "proteins.fasta")
+    write_pairs(data.train, tmp_path / "pairs.tsv")
     arguments = (
-        files / "proteins.fasta",
-        files / "train.tsv",
+        tmp_path / "proteins.fasta",
+        tmp_path / "pairs.tsv",
         "--out",
         tmp_path / "run",
         "--size",
@@ -154,11 +157,21 @@ def bad_calls(files, run, folder):
         "a table of pairs, or --dataset": ("train", fasta, "--out", folder / "r"),
         "expected one of demo, bernett": ("train", "--dataset", "nope", "--out", folder / "r"),
         "can't be made": ("train", "--dataset", "demo", "--out", folder / "label.tsv"),
+        "would write its copy": ("train", folder / "data" / "p.fasta", fasta, "--out", folder),
+        "there is no such file": (
+            "train",
+            "--dataset",
+            "demo",
+            "--encoder",
+            folder / "nowhere",
+            "--out",
+            folder / "r",
+        ),
         "epochs is 0": ("train", "--dataset", "demo", "--epochs", 0, "--out", folder / "r"),
     }
 
 
-@pytest.mark.parametrize("case", range(11))
+@pytest.mark.parametrize("case", range(13))
 def test_bad_input_is_one_line_and_status_2(case, files, run, tmp_path, monkeypatch, capsys):
     message, arguments = list(bad_calls(files, run, tmp_path).items())[case]
     status, _, err = ppi(monkeypatch, capsys, *arguments)

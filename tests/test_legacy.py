@@ -205,5 +205,6 @@ def test_a_damaged_or_absent_file_is_refused(tiny, tmp_path):
             create_ppi_classifier(path)
     with pytest.raises(InputError, match=r"absent\.pth: there is no such file"):
         create_ppi_classifier(tmp_path / "absent.pth")
+    (tmp_path / "mae.ckpt").write_bytes(whole)
     with pytest.raises(InputError, match=r"ends with '\.ckpt'; expected a folder, \.safetensors, \.pth or \.pt"):
         create_ppi_classifier(tmp_path / "mae.ckpt")
