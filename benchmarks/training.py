@@ -1,8 +1,8 @@
 """Training pairs per second: `train_classifier` beside the same model run plainly, in one process.
 
 Plain is what v5's first implementation does for every pair: both proteins through the frozen encoder each time,
-padded to all 48 tokens, keys and values projected for each of them, 16 pairs a batch. Random sequences of human lengths, random labels. Medians of several rounds. Writes
-benchmarks/results/training.json and prints a table.
+padded to all 48 tokens, keys and values projected for each of them, 16 pairs a batch. Random sequences of human
+lengths, random labels. Medians of several rounds. Writes benchmarks/results/training.json and prints a table.
 """
 
 import argparse

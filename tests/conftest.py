@@ -6,6 +6,8 @@ with install_import_hook("ppi_lib", "beartype.beartype"):
     import ppi_lib.checkpoint
     import ppi_lib.plain
     import ppi_lib.predict
+    import ppi_lib.pretrain
+    import ppi_lib.probe
     import ppi_lib.train  # noqa: F401
 
 import numpy as np

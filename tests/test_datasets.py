@@ -83,7 +83,7 @@ def test_a_site_holds_its_familys_signature_and_all_signatures_are_of_one_set_of
         rows = np.array(rows)
         consensus, background = [], []
         for column in rows.T:
-            letters, counts = np.unique(column, return_counts=True)
+            counts = np.unique(column, return_counts=True)[1]
             (consensus if counts.max() > 0.8 * len(rows) else background).append(counts.max() / len(rows))
         expected = (63, 27) if kind.startswith("lock") else (14, 0)
         assert (len(consensus), len(background)) == expected

@@ -5,7 +5,6 @@ from ppi_lib.profile import GROUPS, WIDTH, profile_patches, profile_residues
 from ppi_lib.proteins import STANDARD
 from ppi_lib.scales import SCALES, encode_residues, scale_table, window_mean
 
-
 FOR_EVER = []
 
 

@@ -88,7 +88,7 @@ def test_one_step_equals_a_step_of_the_plain_way(tiny, store, pair_sets, freeze)
     for (name, a), b in zip(fast.named_parameters(), plain.parameters(), strict=True):
         if "k_proj.bias" not in name:  # its true gradient is 0, and Adam turns rounding into steps
             near = torch.isclose(a, b, atol=3e-4).float().mean()
-            assert near == 1 if freeze else near > 0.8, (name, near)  # so it does where the encoder's gradient is next to 0
+            assert near >= (1 if freeze else 0.8), name  # nor is the gradient of much of an encoder
 
 
 def test_validate_epoch_agrees_with_the_fast_way(tiny, store, pair_sets):
