@@ -6,6 +6,7 @@ import torch
 from test_masked import encoder, same, wave_patches, write_store
 
 from ppi_lib.checkpoint import create_ppi_classifier
+from ppi_lib.encoder import PRESETS
 from ppi_lib.errors import InputError
 from ppi_lib.loop import LoopConfig, StopTraining, Task, fit
 from ppi_lib.masked import MaskedAutoencoder
@@ -225,7 +226,7 @@ def test_a_protein_of_one_patch_cannot_be_rebuilt(autoencoder, tmp_path):
 
 
 def test_a_classifier_takes_the_pretrained_encoder(store, tmp_path, monkeypatch, tiny):
-    monkeypatch.setitem(pretrain_checkpoint.__globals__["PRESETS"], "v3", tiny)
+    monkeypatch.setitem(PRESETS, "v3", tiny)
     result = pretrain_checkpoint(store, store.ids, size="v3", config=CONFIG, out=tmp_path, provenance={"by": "a test"})
     assert {p.name for p in tmp_path.iterdir()} >= {"encoder.safetensors", "history.csv", "reconstruction.csv"}
     model = create_ppi_classifier(mae_checkpoint_path=tmp_path, config=tiny)
