@@ -13,7 +13,14 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ppi_lib.errors import InputError
-from ppi_lib.figures_inside import plot_attention, plot_lengths, plot_parameters
+from ppi_lib.figures_inside import (
+    plot_attention,
+    plot_lengths,
+    plot_parameters,
+    plot_rebuilt,
+    plot_reconstruction,
+    plot_transfer,
+)
 from ppi_lib.style import DASHES, GREY, PALETTE, TEMPLATE, require_columns, save_figure
 
 __all__ = [
@@ -23,8 +30,11 @@ __all__ = [
     "plot_lengths",
     "plot_parameters",
     "plot_precision_recall",
+    "plot_rebuilt",
+    "plot_reconstruction",
     "plot_reliability",
     "plot_roc",
+    "plot_transfer",
     "save_figure",
 ]
 

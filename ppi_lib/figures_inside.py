@@ -1,6 +1,6 @@
-"""Figures of what goes in and what is inside: attention, lengths, parameters.
+"""Figures of what goes in and what is inside: attention, lengths, parameters, pretraining.
 
-`go.Heatmap` would be a raster inside a PDF, so attention is drawn as rectangles.
+`go.Heatmap` would be a raster inside a PDF, so attention and patches are drawn as rectangles.
 
 Shape letters: H heads, P patches.
 """
@@ -14,23 +14,36 @@ from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
 from ppi_lib.errors import InputError
-from ppi_lib.style import DASHES, PALETTE, TEMPLATE, WHITE_TO_BLUE, require_columns
+from ppi_lib.style import DASHES, GREY, PALETTE, TEMPLATE, WHITE_TO_BLUE, require_columns
+
+BLUE_TO_RED = [[0, "#0072B2"], [0.5, "#F7F7F7"], [1, "#D55E00"]]
+_ABOVE = {"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"}
+# column, label, marker of each error
+_ERRORS = (
+    ("global_mean", "global mean", {"color": "#666666", "symbol": "diamond-open", "size": 8}),
+    (
+        "visible_mean",
+        "mean of the protein's visible patches",
+        {"color": PALETTE[0], "symbol": "square-open", "size": 8},
+    ),
+    ("model", "model", {"color": PALETTE[1], "symbol": "circle", "size": 8}),
+)
 
 
-def _colour_bar(top: float) -> go.Scatter:
+def _colour_bar(title: str, low: float, top: float, scale: list) -> go.Scatter:
     """An invisible trace that carries the colour bar."""
     bar = {
-        "title": {"text": "attention", "side": "right"},
+        "title": {"text": title, "side": "right"},
         "thickness": 8,
         "outlinewidth": 0,
         "nticks": 5,
         "len": 1.0,
     }
     marker = {
-        "cmin": 0,
+        "cmin": low,
         "cmax": top,
         "color": [0],
-        "colorscale": WHITE_TO_BLUE,
+        "colorscale": scale,
         "showscale": True,
         "colorbar": bar,
     }
@@ -63,7 +76,7 @@ def plot_attention(weights, patches_a: int, name_a: str, name_b: str, *, patch: 
     for level, row in zip(levels, rows, strict=True):
         figure.add_trace(_patch_bars(row[:patches_a], level, patch, top), row=1, col=1)
         figure.add_trace(_patch_bars(row[patches_a:], level, patch, top), row=1, col=2)
-    figure.add_trace(_colour_bar(top), row=1, col=1)
+    figure.add_trace(_colour_bar("attention", 0, top, WHITE_TO_BLUE), row=1, col=1)
     for column, (name, patches) in enumerate(((name_a, patches_a), (name_b, total - patches_a)), start=1):
         title = {"text": f"residue of {name}"}
         axis = {
@@ -145,3 +158,92 @@ def plot_parameters(table: pd.DataFrame) -> go.Figure:
         "legend": legend,
     }
     return figure.update_layout(template=TEMPLATE, **layout)
+
+
+def plot_reconstruction(table: pd.DataFrame) -> go.Figure:
+    """Errors of `rebuild.reconstruction_table`: a row per group of channels, the model beside the trivial answers."""
+    require_columns(table, "table", ("group", "weight", *(column for column, _, _ in _ERRORS)))
+    levels = list(range(len(table)))[::-1]
+    errors = table[[column for column, _, _ in _ERRORS]]
+    figure = go.Figure()
+    for level, low, high in zip(levels, errors.min(axis=1), errors.max(axis=1), strict=True):
+        figure.add_shape(type="line", x0=low, x1=high, y0=level, y1=level, line={"color": "#DDDDDD"}, layer="below")
+    for column, name, marker in _ERRORS:
+        figure.add_scatter(x=table[column], y=levels, mode="markers", marker=marker, name=name)
+    labels = [f"{row.group} ({row.weight:.0%})" for row in table.itertuples()]
+    figure.update_xaxes(
+        title_text="mean squared error (squared deviations)", range=[-0.04, errors.max(axis=None) * 1.06]
+    )
+    figure.update_yaxes(tickvals=levels, ticktext=labels, range=[-0.6, len(table) - 0.4], showgrid=False)
+    figure.update_yaxes(title_text="channels (share of the loss)")
+    return figure.update_layout(template=TEMPLATE, width=460, height=90 + 24 * len(table), legend=_ABOVE)
+
+
+def _patch_tiles(part: pd.DataFrame, column: str, level: int, patch: int, top: float) -> go.Bar:
+    """One channel's row of rectangles, a patch wide each; grey where `column` is NaN."""
+    shown = part[column].to_numpy()
+    shares = np.nan_to_num(np.clip((shown / top + 1) / 2, 0, 1))
+    colours = np.where(np.isnan(shown), "#CCCCCC", sample_colorscale(BLUE_TO_RED, list(shares)))
+    x = patch * (part["patch"] - 1) + patch / 2 + 0.5
+    marker = {"color": list(colours), "line": {"width": 0}}
+    place = {"width": patch, "base": level - 0.46, "showlegend": False}
+    return go.Bar(x=x, y=[0.92] * len(part), marker=marker, customdata=shown, **place)
+
+
+def plot_rebuilt(table: pd.DataFrame, name: str, *, patch: int = 32) -> go.Figure:
+    """One protein's patches: as they are, as the encoder saw them, and the hidden ones as they were rebuilt.
+
+    `table` has a row per channel and patch: `channel`, `patch` (from 1), `masked` (True = hidden), `target` and
+    `rebuilt`, both in deviations from the mean.
+    """
+    require_columns(table, "table", ("channel", "patch", "masked", "target", "rebuilt"))
+    masked = table["masked"].astype(bool)
+    table = table.assign(seen=table["target"].mask(masked))
+    top = table["target"].abs().max() or 1.0
+    panels = {"target": table, "seen": table, "rebuilt": table[masked]}
+    titles = ("as they are", "as the encoder saw them (grey: hidden)", "the hidden ones as rebuilt from the others")
+    figure = make_subplots(rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.09, subplot_titles=titles)
+    channels = list(dict.fromkeys(table["channel"]))[::-1]
+    for row, (column, shown) in enumerate(panels.items(), start=1):
+        for level, channel in enumerate(channels):
+            tiles = _patch_tiles(shown[shown["channel"] == channel], column, level, patch, top)
+            figure.add_trace(tiles, row=row, col=1)
+    figure.add_trace(_colour_bar("deviations from the mean", -top, top, BLUE_TO_RED), row=1, col=1)
+    figure.update_annotations(x=0, xanchor="left", font={"size": 10})
+    figure.update_xaxes(range=[0.5, table["patch"].max() * patch + 0.5], showgrid=False, nticks=12)
+    figure.update_xaxes(title_text=f"residue of {name}", row=3, col=1)
+    labels = {"tickvals": list(range(len(channels))), "ticktext": channels, "ticks": ""}
+    figure.update_yaxes(**labels, range=[-0.6, len(channels) - 0.4], showgrid=False)
+    height = 130 + 3 * 13 * len(channels)
+    return figure.update_layout(template=TEMPLATE, width=692, height=height, margin_t=24, barmode="overlay", bargap=0)
+
+
+def plot_transfer(rows: pd.DataFrame, *, metric: str = "AUROC") -> go.Figure:
+    """Ways to use an encoder, in the order given: dots with intervals, and beside them the seconds of each."""
+    require_columns(rows, "rows", ("name", "value", "low", "high", "seconds"))
+    if not (rows["seconds"] > 0).all():
+        raise InputError(f"rows.seconds holds {rows['seconds'].min()}; expected the seconds of a training, above 0.")
+    levels = list(range(len(rows)))[::-1]
+    figure = make_subplots(rows=1, cols=2, shared_yaxes=True, column_widths=[0.6, 0.4], horizontal_spacing=0.05)
+    up, down = rows["high"] - rows["value"], rows["value"] - rows["low"]
+    bars = {"type": "data", "array": up, "arrayminus": down, "symmetric": False, "thickness": 1.2, "width": 0}
+    dots = {"mode": "markers", "marker": {"color": PALETTE[1], "size": 7}, "showlegend": False}
+    figure.add_scatter(x=rows["value"], y=levels, error_x=bars, **dots, row=1, col=1)
+    dots |= {"mode": "markers+text", "textposition": "middle right"}
+    dots["marker"] = {"color": PALETTE[0], "size": 7, "symbol": "square"}
+    seconds = [f" {value:.3g} s" for value in rows["seconds"]]
+    figure.add_scatter(x=rows["seconds"], y=levels, text=seconds, cliponaxis=False, **dots, row=1, col=2)
+    beside = {"showarrow": False, "xanchor": "left", "xshift": 6, "font": {"color": PALETTE[1]}, "xref": "x"}
+    for level, row in zip(levels, rows.itertuples(), strict=True):
+        figure.add_annotation(x=row.high, y=level, text=f"{row.value:.3f}", **beside)
+    spread = max(rows["high"].max() - rows["low"].min(), 1e-3)
+    reach = [rows["low"].min() - 0.06 * spread, rows["high"].max() + 0.18 * spread]
+    if reach[0] < 0.5 < reach[1]:
+        figure.add_vline(0.5, line={"color": GREY, "width": 1, "dash": "2px,2px"}, row=1, col=1)
+    figure.update_xaxes(title_text=metric, range=reach, row=1, col=1)
+    low, high = np.log10([rows["seconds"].min(), rows["seconds"].max()])
+    ends = [low - 0.15, high + 0.3 * (high - low) + 0.35]
+    figure.update_xaxes(title_text="training (s)", type="log", dtick=1, range=ends, row=1, col=2)
+    figure.update_yaxes(range=[-0.6, len(rows) - 0.4], tickvals=levels, ticktext=list(rows["name"]))
+    figure.update_yaxes(showline=False, ticks="", row=1, col=2)
+    return figure.update_layout(template=TEMPLATE, width=560, height=70 + 26 * len(rows))
