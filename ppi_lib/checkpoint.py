@@ -193,8 +193,8 @@ class EncoderFile(NamedTuple):
             sizes = [f"{n} {self.known.get(n, '(not in the file)')}, expected {getattr(config, n)}" for n in names]
             raise InputError(
                 f"{self.path}: an encoder of other sizes than the model's: {'; '.join(sizes)}. Pretrain one of the "
-                "model's sizes (`ppi pretrain`), build the model at the checkpoint's "
-                "(config=ModelConfig.from_checkpoint(path)), or go on without (mae_checkpoint_path=None)."
+                "model's sizes (`ppi pretrain`), build the model at the checkpoint's (another --size, or "
+                "config=ModelConfig.from_checkpoint(path)), or go on without an encoder (mae_checkpoint_path=None)."
             )
         return replace(config, activation=self.known.get("activation", config.activation))
 

@@ -81,6 +81,7 @@ def train(
 
     from ppi_lib.checkpoint import read_encoder
     from ppi_lib.datasets import load_dataset, load_files
+    from ppi_lib.encoder import PRESETS
     from ppi_lib.files import make_folder
     from ppi_lib.train import suited
 
@@ -91,7 +92,7 @@ def train(
     config = replace(suited(size.value, transfer.value), seed=seed, **settings)
     _keep_given_files((proteins, pairs, validation, test), out / "data")
     if encoder is not None:
-        read_encoder(encoder)
+        read_encoder(encoder).adapt(PRESETS[size.value])
     make_folder(out)
     if dataset is not None:
         data = load_dataset(dataset, seed=seed)
@@ -235,6 +236,7 @@ def _pretrain(read, train, held_out, out: Path, size: str, config, dataset: str 
     _say_notes(result.notes)
     errors = result.reconstruction.to_string(index=False, float_format=lambda value: f"{value:.3f}")
     typer.echo(f"Mean squared errors on held-out proteins, in deviations of each channel:\n{errors}")
+    typer.echo("A group of weight 0 is not learned, since it is the same in every patch of a protein.")
     typer.echo(
         f"Stopped by {result.stopped} after {len(result.history)} epochs; the best is epoch {result.best_epoch}. "
         f"Encoder in {out}."
@@ -275,6 +277,8 @@ def predict(
     from ppi_lib.proteins import check_pairs, read_pairs, read_proteins
 
     check_target(out)
+    if out.resolve() in (proteins.resolve(), pairs.resolve()):
+        raise InputError(f"{out}: is one of the files that are read. Choose another --out.")
     checkpoint = load_checkpoint(run)
     check_embedder(checkpoint.embedding)
     read, table = read_proteins(proteins), read_pairs(pairs, labels="ignored")

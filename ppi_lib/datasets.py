@@ -68,7 +68,7 @@ class Dataset:
     notes: tuple[str, ...]
     """All that was changed, dropped or is worth knowing, a sentence each."""
     sites: Mapping[str, tuple[int, int, str]] | None = None
-    """`demo` only: first residue (from 0), one past the last, and family and role of each protein's motif."""
+    """`demo` only: first residue (from 0), one past the last, role and family of each protein's domain or motif."""
 
 
 def _build(name: str, proteins: Proteins, splits: PairSplits, notes: tuple[str, ...] = ()) -> Dataset:
@@ -117,7 +117,7 @@ def load_files(
     """
     check_seed(seed)
     if validation_path and not test_path:
-        raise InputError(f"validation_path is {validation_path}, test_path None; expected both. Give both.")
+        raise InputError(f"{validation_path}: validation pairs without test pairs; expected both tables or neither.")
     proteins = read_proteins(proteins_path)
     if test_path:
         train, test = (read_pairs(path, labels="required") for path in (pairs_path, test_path))

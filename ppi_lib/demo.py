@@ -2,9 +2,9 @@
 
 A lock carries the domain of its family, as long as real domains are and degenerate: some positions are conserved, the
 others are free. A key carries its family's short linear motif. A lock and a key of the same family interact, nothing
-else. All domains are orders of one set of residues and so are all motifs, and each protein carries a shuffled domain
-or motif as decoy, so that composition says nothing. Each protein has exactly as many negatives as positives, so
-degree says nothing either; most negatives are the right lock with a wrong key.
+else. The conserved residues of all domains are orders of one set, so are those of all motifs, and each protein carries
+a shuffled domain or motif as decoy: composition does not tell the family. Each protein has exactly as many negatives as
+positives, so degree says nothing either; most negatives are the right lock with a wrong key.
 
 Shape letters: N proteins, M residues of a domain or motif. Kind 2f is the lock, 2f + 1 the key of family f.
 """
@@ -52,11 +52,15 @@ def _human_set(size: int) -> np.ndarray:
 
 def _signatures(families: int, size: int, conserved: float, kept: float, generator: np.random.Generator):
     """Return a signature for each family; `conserved` of the positions are kept with chance `kept`."""
-    positions = np.arange(size) < round(conserved * size)
-    return [
-        Signature(generator.permutation(_human_set(size)), np.where(generator.permutation(positions), kept, 0.0))
-        for _ in range(families)
-    ]
+    count = round(conserved * size)
+    signatures = []
+    for _ in range(families):
+        positions = generator.permutation(size)[:count]
+        signature = Signature(np.zeros(size, dtype=int), np.zeros(size))
+        signature.residues[positions] = generator.permutation(_human_set(count))
+        signature.kept[positions] = kept
+        signatures.append(signature)
+    return signatures
 
 
 def _express(signature: Signature, generator: np.random.Generator) -> np.ndarray:

@@ -95,8 +95,8 @@ def _read_cells(text: str, skipped: int, path: str | Path) -> pd.DataFrame:
     separator = next((s for s in "\t,;|" if s in first), None)
     if separator is None:
         raise InputError(
-            f"{path}: the first line, {first[:40]!r}, has neither '>' nor two columns; "
-            "expected FASTA or columns separated by tab, comma, semicolon or |. Convert the file."
+            f"{path}: the first line, {first[:40]!r}, has no columns; expected FASTA ('>', for "
+            "sequences only), or columns separated by tab, comma, semicolon or |. Convert the file."
         )
     # Between tabs or | a quotation mark is a letter like others: taken as one it would swallow rows.
     quoting = csv.QUOTE_NONE if separator in "\t|" else csv.QUOTE_MINIMAL

@@ -54,7 +54,10 @@ def scale_table(*names: str) -> np.ndarray:
 
 
 def window_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Average `values (L, ...)` over the centred window of `window` positions, cut at both ends."""
+    """Average `values (L, ...)` over the centred window of `window` positions, cut at both ends.
+
+    A window has a middle: an even one is one position longer.
+    """
     length, half = len(values), window // 2
     total = np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])
     start = np.maximum(np.arange(length) - half, 0)

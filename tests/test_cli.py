@@ -157,6 +157,7 @@ def bad_calls(files, run, folder):
         "a table of pairs, or --dataset": ("train", fasta, "--out", folder / "r"),
         "expected one of demo, bernett": ("train", "--dataset", "nope", "--out", folder / "r"),
         "can't be made": ("train", "--dataset", "demo", "--out", folder / "label.tsv"),
+        "one of the files that are read": ("predict", run, fasta, files / "test.tsv", "--out", files / "test.tsv"),
         "would write its copy": ("train", folder / "data" / "p.fasta", fasta, "--out", folder),
         "there is no such file": (
             "train",
@@ -171,7 +172,7 @@ def bad_calls(files, run, folder):
     }
 
 
-@pytest.mark.parametrize("case", range(13))
+@pytest.mark.parametrize("case", range(14))
 def test_bad_input_is_one_line_and_status_2(case, files, run, tmp_path, monkeypatch, capsys):
     message, arguments = list(bad_calls(files, run, tmp_path).items())[case]
     status, _, err = ppi(monkeypatch, capsys, *arguments)

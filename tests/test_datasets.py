@@ -169,7 +169,7 @@ def test_two_tables_lend_validation_pairs(files):
     dataset = load_files(proteins, table("t", range(15)), test_path=table("s", range(20, 25)), seed=1)
     assert [len(p) for p in (dataset.train, dataset.validation, dataset.test)] == [108, 12, 15]
     assert any("12 training pairs" in note for note in dataset.notes)
-    with pytest.raises(InputError, match="test_path None"):
+    with pytest.raises(InputError, match="validation pairs without test pairs"):
         load_files(proteins, table("t", range(15)), validation_path=table("v", range(20, 25)))
 
 
