@@ -227,8 +227,8 @@ def make_demo(
     shares: tuple[float, float, float] = (0.70, 0.12, 0.18),
     families: int = 4,
     domain: int = 90,
-    motif: int = 14,
-    conserved: float = 0.7,
+    motif: int = 16,
+    conserved: float = 0.8,
     median_length: int = 350,
     seed: int = 0,
 ) -> Dataset:

@@ -85,7 +85,7 @@ def test_a_site_holds_its_familys_signature_and_all_signatures_are_of_one_set_of
         for column in rows.T:
             counts = np.unique(column, return_counts=True)[1]
             (consensus if counts.max() > 0.8 * len(rows) else background).append(counts.max() / len(rows))
-        expected = (63, 27) if kind.startswith("lock") else (14, 0)
+        expected = (72, 18) if kind.startswith("lock") else (16, 0)
         assert (len(consensus), len(background)) == expected
         assert np.mean(consensus) == pytest.approx(0.906, abs=0.01)
         assert max(background, default=0) < 0.2
