@@ -23,7 +23,7 @@ _ERRORS = (
     ("global_mean", "global mean", {"color": "#666666", "symbol": "diamond-open", "size": 8}),
     (
         "visible_mean",
-        "mean of the protein's visible patches",
+        "visible mean",
         {"color": PALETTE[0], "symbol": "square-open", "size": 8},
     ),
     ("model", "model", {"color": PALETTE[1], "symbol": "circle", "size": 8}),
@@ -119,8 +119,7 @@ def plot_lengths(lengths, *, cut: int = 1502, bins: int = 60) -> go.Figure:
     axis = {"tickvals": ticks, "ticktext": [f"{tick:,}" for tick in ticks], "title_text": "length (residues)"}
     figure.update_xaxes(type="log", **axis)
     figure.update_yaxes(title_text="proteins", rangemode="tozero")
-    legend = {"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"}
-    return figure.update_layout(template=TEMPLATE, width=460, height=260, showlegend=True, legend=legend)
+    return figure.update_layout(template=TEMPLATE, width=460, height=260, showlegend=True, legend=_ABOVE)
 
 
 def plot_parameters(table: pd.DataFrame) -> go.Figure:
@@ -167,7 +166,9 @@ def plot_reconstruction(table: pd.DataFrame) -> go.Figure:
     errors = table[[column for column, _, _ in _ERRORS]]
     figure = go.Figure()
     for level, low, high in zip(levels, errors.min(axis=1), errors.max(axis=1), strict=True):
-        figure.add_shape(type="line", x0=low, x1=high, y0=level, y1=level, line={"color": "#DDDDDD"}, layer="below")
+        figure.add_shape(
+            type="line", x0=low, x1=high, y0=level, y1=level, line={"color": "#CCCCCC", "width": 1}, layer="below"
+        )
     for column, name, marker in _ERRORS:
         figure.add_scatter(x=table[column], y=levels, mode="markers", marker=marker, name=name)
     labels = [f"{row.group} ({row.weight:.0%})" for row in table.itertuples()]
@@ -176,7 +177,8 @@ def plot_reconstruction(table: pd.DataFrame) -> go.Figure:
     )
     figure.update_yaxes(tickvals=levels, ticktext=labels, range=[-0.6, len(table) - 0.4], showgrid=False)
     figure.update_yaxes(title_text="channels (share of the loss)")
-    return figure.update_layout(template=TEMPLATE, width=460, height=90 + 24 * len(table), legend=_ABOVE)
+    legend = {**_ABOVE, "traceorder": "reversed"}  # the model first, though drawn last
+    return figure.update_layout(template=TEMPLATE, width=460, height=90 + 24 * len(table), legend=legend)
 
 
 def _patch_tiles(part: pd.DataFrame, column: str, level: int, patch: int, top: float) -> go.Bar:

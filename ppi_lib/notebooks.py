@@ -44,8 +44,10 @@ def run_notebooks(
         say(f"{path.name} ...")
         copy = target / path.name
         options = {"cwd": str(notebooks), "kernel_name": "python3", "extra_arguments": _QUIET}
+        asked_for = papermill.inspect_notebook(path)
+        given = {name: value for name, value in parameters.items() if name in asked_for}
         try:
-            papermill.execute_notebook(path, copy, parameters, progress_bar=False, **options)
+            papermill.execute_notebook(path, copy, given, progress_bar=False, **options)
         except papermill.PapermillExecutionError as error:
             sys.exit(f"ppi: {path.name} failed: {error.ename}: {error.evalue}\nIts executed copy shows where: {copy}")
         html, _ = exporter.from_filename(str(copy))

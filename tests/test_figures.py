@@ -192,3 +192,34 @@ def test_pdf_svg_and_png_are_written_with_fonts_embedded(tmp_path):
         fonts = subprocess.run(["pdffonts", paths[0]], capture_output=True, text=True, check=True).stdout
         assert len(fonts.splitlines()) > 2
         assert all(re.search(r"\byes\s+(yes|no)\s+(yes|no)\s+\d", line) for line in fonts.splitlines()[2:])
+
+
+def test_reconstruction_shows_each_answer_for_each_group_with_its_share_of_the_loss():
+    table = pd.DataFrame({"group": ["a", "b"], "weight": [0.75, 0.25], "model": [0.9, 0.5]})
+    table = table.assign(visible_mean=[1.2, 0.6], global_mean=[1.1, 1.0])
+    figure = figures.plot_reconstruction(table)
+    drawn = {tuple(trace.x) for trace in figure.data}
+    assert drawn == {tuple(table[column]) for column in ("model", "visible_mean", "global_mean")}
+    assert list(figure.layout.yaxis.ticktext) == ["a (75%)", "b (25%)"]
+    with pytest.raises(InputError, match="visible_mean"):
+        figures.plot_reconstruction(table.drop(columns="visible_mean"))
+
+
+def test_rebuilt_shows_hidden_patches_only_in_the_last_panel_and_greys_them_in_the_middle_one():
+    table = pd.DataFrame({"channel": "charge", "patch": [1, 2, 3], "masked": [False, True, False]})
+    table = table.assign(target=[0.5, -1.0, 2.0], rebuilt=[9.0, -0.8, 9.0])
+    target, seen, rebuilt = (trace for trace in figures.plot_rebuilt(table, "P1").data if trace.type == "bar")
+    assert list(target.customdata) == [0.5, -1.0, 2.0]
+    assert seen.marker.color[1] == "#CCCCCC"
+    assert list(rebuilt.customdata) == [-0.8]
+    assert list(rebuilt.x) == [48.5]
+
+
+def test_transfer_shows_intervals_and_seconds_and_refuses_a_training_of_no_time():
+    rows = pd.DataFrame({"name": ["a", "b"], "value": [0.7, 0.8], "low": [0.6, 0.75], "high": [0.8, 0.9]})
+    figure = figures.plot_transfer(rows.assign(seconds=[10.0, 100.0]))
+    assert list(figure.data[0].x) == [0.7, 0.8]
+    assert list(figure.data[0].error_x.array) == pytest.approx([0.1, 0.1])
+    assert list(figure.data[1].x) == [10.0, 100.0]
+    with pytest.raises(InputError, match="seconds holds 0"):
+        figures.plot_transfer(rows.assign(seconds=[0.0, 1.0]))

@@ -29,10 +29,11 @@ def test_notebooks_run_in_order_with_the_parameters_and_leave_html(tmp_path, eva
     first = "import os, shutil\nos.makedirs(f'{out}/figures')\nopen(f'{out}/figures/a.csv', 'w').write(dataset)"
     write_notebook(
         folder / "01_first.ipynb",
-        "out = dataset = ''",
+        "out = ''\ndataset = ''",
         f"{first}\nshutil.copy({evaluation!r}, f'{{out}}/evaluation.csv')",
     )
-    run_notebooks(folder, out, {"dataset": "demo", "out": str(out)}, say=said.append)
+    run_notebooks(folder, out, {"dataset": "demo", "out": str(out), "unknown": "x"}, say=said.append)
+    assert "unknown" not in (out / "notebooks" / "01_first.ipynb").read_text()
     assert "DEMO" in (out / "notebooks" / "02_second.html").read_text()
     assert said[:2] == ["01_first.ipynb ...", "02_second.ipynb ..."]
     assert "toy" in "\n".join(said)
