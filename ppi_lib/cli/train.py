@@ -1,0 +1,94 @@
+"""`ppi train`."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ppi_lib.cli.app import Quiet, Size, Transfer, app, say_notes
+from ppi_lib.cli.evaluate import evaluate_run
+from ppi_lib.errors import InputError
+
+
+@app.command(
+    epilog="Example: ppi train proteins.fasta pairs.tsv --out run/    or: ppi train --dataset demo --size v3 --out run/"
+)
+def train(
+    proteins: Annotated[Path | None, typer.Argument(help="Sequences: FASTA or a two-column table.")] = None,
+    pairs: Annotated[Path | None, typer.Argument(help="Labelled pairs; split by protein unless told how.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the run; a run that was cut off is gone on with.")] = Path("run"),
+    dataset: Annotated[str | None, typer.Option(help="In place of files: demo, bernett or b4ppi_yeast.")] = None,
+    validation: Annotated[Path | None, typer.Option(help="Validation pairs.")] = None,
+    test: Annotated[Path | None, typer.Option(help="Test pairs.")] = None,
+    size: Annotated[Size, typer.Option(help="Preset of the model.")] = Size.v5,
+    encoder: Annotated[Path | None, typer.Option(help="Pretrained encoder, as `ppi pretrain` leaves it.")] = None,
+    transfer: Annotated[Transfer, typer.Option(help="Freeze it, adapt it (lora), or train it too.")] = Transfer.frozen,
+    epochs: Annotated[int | None, typer.Option(help="Most epochs; default: what suits the size.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pairs of an optimiser step.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak of the one-cycle schedule.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the split, the weights and the order.")] = 0,
+    quiet: Quiet = False,
+):
+    """Train a classifier and evaluate it on held-out proteins."""
+    from dataclasses import replace
+
+    from ppi_lib.checkpoint import read_encoder
+    from ppi_lib.datasets import load_dataset, load_files
+    from ppi_lib.encoder import PRESETS
+    from ppi_lib.files import make_folder
+    from ppi_lib.train import suited
+
+    if (dataset is None) == (pairs is None) or (dataset and (validation or test)):
+        raise InputError("Give a FASTA file and a table of pairs, or --dataset; see `ppi train --help`.")
+    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    settings = {name: value for name, value in given.items() if value is not None}
+    config = replace(suited(size.value, transfer.value), seed=seed, **settings)
+    _keep_given_files((proteins, pairs, validation, test), out / "data")
+    if encoder is not None:
+        read_encoder(encoder).adapt(PRESETS[size.value])
+    make_folder(out)
+    if dataset is not None:
+        data = load_dataset(dataset, seed=seed)
+    else:
+        data = load_files(proteins, pairs, validation_path=validation, test_path=test, seed=seed)
+    say_notes(data.notes)
+    _train(data, out, quiet, size=size.value, transfer=transfer.value, encoder=encoder, config=config)
+    evaluate_run(out, data, quiet, baselines=False)
+
+
+def _keep_given_files(files: Iterable[Path | None], folder: Path) -> None:
+    """Raise `InputError` if a given file lies in the folder that the run writes its copy of the data to."""
+    inside = [file for file in files if file is not None and file.resolve().parent == folder.resolve()]
+    if inside:
+        raise InputError(f"{inside[0]}: lies where the run would write its copy of the data. Choose another --out.")
+
+
+def _train(data, out: Path, quiet: bool, **options) -> None:
+    """Embed, train, and keep beside the model the data that it was trained and is to be tested on."""
+    from ppi_lib.datasets import save_dataset
+    from ppi_lib.embed import embed_proteins
+    from ppi_lib.progress import ProgressBar
+    from ppi_lib.train import train_checkpoint
+
+    store = embed_proteins(data.proteins, out / "store", progress=not quiet)
+    bar = ProgressBar()
+    about = {"dataset": data.name, "notes": data.notes}
+    callbacks = () if quiet else (bar,)
+    _, result = train_checkpoint(
+        store,
+        data.train,
+        data.validation,
+        out=out,
+        provenance=about,
+        callbacks=callbacks,
+        progress=not quiet,
+        **options,
+    )
+    bar.close()
+    save_dataset(data, out / "data")
+    best = result.history.set_index("epoch").loc[result.best_epoch]
+    typer.echo(
+        f"Stopped by {result.stopped} after {len(result.history)} epochs; the best is epoch {result.best_epoch}, "
+        f"validation AUROC {best['validation_auroc']:.3f}. Model in {out}."
+    )
