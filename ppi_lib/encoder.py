@@ -157,7 +157,10 @@ class Dropout(nn.Dropout):
         drop = min(round(self.p * 2**16), 2**16 - 1)
         random = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
         kept = random.view(torch.int16)[: x.numel()].view(x.shape).ge_(drop - 2**15)
-        return x * kept.to(x.dtype).mul_(2**16 / (2**16 - drop))
+        scale = 2**16 / (2**16 - drop)
+        if x.dtype is torch.bfloat16:  # 0 or 1 times the bits of the scale are the bits of 0 or the scale
+            return x * kept.mul_(torch.tensor(scale, dtype=x.dtype).view(torch.int16)).view(x.dtype)
+        return x * kept.to(x.dtype).mul_(scale)
 
 
 class FeedForward(nn.Module):

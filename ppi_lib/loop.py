@@ -219,7 +219,9 @@ def optimise(run: _Run, task: Task, micro_batches: Sequence[Any], dtype: torch.d
         total += loss.item()
     if not math.isfinite(total):
         raise InputError(f"The training loss became {total}; lower learning_rate, which is {run.config.learning_rate}.")
-    nn.utils.clip_grad_norm_(run.named.values(), run.config.clip)
+    norm = nn.utils.get_total_norm([p.grad for p in run.named.values() if p.grad is not None])
+    if norm > run.config.clip:
+        nn.utils.clip_grads_with_norm_(run.named.values(), run.config.clip, norm)
     run.optimizer.step()
     run.schedule.step()
     return total
