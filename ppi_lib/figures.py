@@ -63,18 +63,15 @@ def _style(index: int) -> dict:
     return {"color": PALETTE[index % len(PALETTE)], "dash": DASHES[index % len(DASHES)], "width": 1.6}
 
 
-def _mark_best(figure: go.Figure, history: pd.DataFrame) -> None:
-    """Draw a line at the epoch with the highest validation AUROC, if any has one."""
-    if not history["validation_auroc"].notna().any():
-        return
-    best = history.loc[history["validation_auroc"].idxmax(), "epoch"]
+def _mark_best(figure: go.Figure, history: pd.DataFrame, best: int) -> None:
+    """Draw a line at the epoch whose weights are kept."""
     figure.add_vline(best, line={"color": GREY, "width": 0.8, "dash": "dot"}, row=1, col=2)
     side = "right" if best > history["epoch"].median() else "left"
     mark = {"showarrow": False, "xanchor": side, "yanchor": "bottom", "yref": "y2 domain", "xref": "x2"}
     figure.add_annotation(x=best, y=0, text=f"best: epoch {best}", **mark)
 
 
-def plot_history(history: pd.DataFrame) -> go.Figure:
+def plot_history(history: pd.DataFrame, *, best_epoch: int | None = None) -> go.Figure:
     """Losses, AUROC with AUPRC, and learning rate over epochs, side by side; the best epoch is marked."""
     require_columns(history, "history", ("epoch", *(name for _, name, _, _ in _HISTORY)))
     figure = make_subplots(rows=1, cols=3, horizontal_spacing=0.11)
@@ -83,7 +80,8 @@ def plot_history(history: pd.DataFrame) -> go.Figure:
         show = {"legend": f"legend{column}" if column > 1 else "legend", "showlegend": column < 3}
         line = {"mode": mode, "line": _style(style), "marker": {"size": 4}}
         figure.add_trace(go.Scatter(x=history["epoch"], y=history[name], name=label, **line, **show), 1, column)
-    _mark_best(figure, history)
+    if best_epoch:
+        _mark_best(figure, history, best_epoch)
     figure.update_xaxes(title_text="epoch", rangemode="tozero", nticks=6)
     for column, title in enumerate(("binary cross-entropy (nats)", "validation score", "learning rate")):
         figure.update_yaxes(title_text=title, exponentformat="power", nticks=6, row=1, col=column + 1)

@@ -77,10 +77,14 @@ class Task(NamedTuple):
     """From a micro-batch to its share of the step's mean loss."""
     validate: Callable[[], dict[str, float]]
     """Numbers of the model as it is, named as in the history."""
+    examples: int
+    """Examples of an epoch."""
+    unit: str
+    """What an example is: `pairs` or `proteins`."""
 
 
 class Progress(NamedTuple):
-    """What a callback is told after each step."""
+    """What a callback is told after each step, and once more when the epoch's row is in the history."""
 
     epoch: int
     step: int
@@ -93,6 +97,12 @@ class Progress(NamedTuple):
     """Since this call of `fit` began."""
     history: tuple[Row, ...]
     """One row for each finished epoch."""
+    best_epoch: int
+    """The best of them, 0 before there is one."""
+    examples: int
+    """Examples of an epoch."""
+    unit: str
+    """What an example is."""
 
 
 class StopTraining(Exception):
@@ -254,10 +264,12 @@ def fit(
                 if len(run.history) - run.best_epoch >= config.patience:
                     stopped = "patience"
                     break
-                run.history.append(_run_epoch(run, task, epoch, dtype, start, callbacks))
+                row, progress = _run_epoch(run, task, epoch, dtype, start, callbacks)
+                run.history.append(row)
                 run.keep_if_best()
                 if state_path is not None:
                     write_atomically(state_path, lambda path: torch.save(run.state(), path))
+                _tell(callbacks, progress._replace(history=tuple(run.history), best_epoch=run.best_epoch))
         except StopTraining:
             stopped = "callback"
         finally:
@@ -269,8 +281,8 @@ def fit(
 
 def _run_epoch(
     run: _Run, task: Task, epoch: int, dtype: torch.dtype, start: float, callbacks: Sequence[Callback]
-) -> Row:
-    """Train one epoch, validate, and return the history's row."""
+) -> tuple[Row, Progress]:
+    """Train one epoch, validate, and return the history's row and what the last step told."""
     torch.manual_seed(hash((run.config.seed, epoch)) % 2**63)
     run.model.train()
     began, losses = time.monotonic(), []
@@ -286,13 +298,20 @@ def _run_epoch(
             rate,
             time.monotonic() - start,
             tuple(run.history),
+            run.best_epoch,
+            task.examples,
+            task.unit,
         )
-        for callback in callbacks:
-            callback(progress)
+        _tell(callbacks, progress)
     seconds = time.monotonic() - began
     run.model.eval()
     row = {"epoch": epoch, "train_loss": sum(losses) / len(losses), "learning_rate": rate, "seconds": seconds}
-    return row | task.validate()
+    return row | task.validate(), progress
+
+
+def _tell(callbacks: Sequence[Callback], progress: Progress) -> None:
+    for callback in callbacks:
+        callback(progress)
 
 
 def shuffled_batches(count: int, size: int, seed: int, epoch: int) -> Iterator[Tensor]:

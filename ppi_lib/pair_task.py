@@ -60,7 +60,7 @@ class PairTask:
     @property
     def task(self) -> Task:
         steps = -(-len(self.train.labels) // self.config.batch_size)
-        return Task(steps, self.batches, self.loss, self.validate)
+        return Task(steps, self.batches, self.loss, self.validate, len(self.train.labels), "pairs")
 
     def batches(self, epoch: int) -> Iterator[list[tuple[Tensor, float]]]:
         """Yield micro-batches (rows and their share of the batch), each of pairs of like length."""

@@ -100,7 +100,7 @@ class _MaskedTask:
     @property
     def task(self) -> Task:
         steps = -(-len(self.train.counts) // self.config.batch_size)
-        return Task(steps, self.batches, self.loss, self.validate)
+        return Task(steps, self.batches, self.loss, self.validate, len(self.train.counts), "proteins")
 
     def batches(self, epoch: int) -> Iterator[list[tuple[PatchBatch, int]]]:
         """Yield the steps, each of proteins of like length: micro-batches, and how many patches are hidden in all."""

@@ -17,7 +17,7 @@ class ProgressBar:
             self.bar = tqdm(total=progress.epochs * progress.steps, desc="train", unit="step", initial=done - 1)
         self.bar.update(done - self.bar.n)
         shown = {"epoch": progress.epoch, "loss": f"{progress.loss:.3f}"}
-        if progress.history:
+        if progress.history and "validation_auroc" in progress.history[-1]:
             shown["AUROC"] = f"{progress.history[-1]['validation_auroc']:.3f}"
         self.bar.set_postfix(shown, refresh=False)
 

@@ -45,7 +45,7 @@ def rows():
 
 
 def test_history_shows_every_column_and_marks_the_best_epoch(history):
-    figure = figures.plot_history(history)
+    figure = figures.plot_history(history, best_epoch=2)
     shown = [list(trace.y) for trace in figure.data]
     assert shown == [list(history[name]) for name in history.columns.drop("epoch")]
     assert [shape.x0 for shape in figure.layout.shapes] == [2]

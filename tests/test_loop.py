@@ -22,7 +22,7 @@ class Regression:
 
     @property
     def task(self) -> Task:
-        return Task(4, self.batches, self.loss, self.validate)
+        return Task(4, self.batches, self.loss, self.validate, 32, "pairs")
 
     def batches(self, epoch):
         for rows in shuffled_batches(64, 16, 0, epoch):

@@ -203,7 +203,14 @@ def test_settings_out_of_range_are_refused(bad, message):
 @pytest.mark.parametrize(("steps", "warmup"), [(20, 0.25), (10, 0.1), (1, 0.9), (3, 0.0)])
 def test_the_cosine_schedule_rises_in_a_line_and_falls_to_nothing(steps, warmup):
     model, rates = torch.nn.Linear(1, 1), []
-    task = Task(steps, lambda epoch: [[None]] * steps, lambda _: model.weight.sum(), lambda: {"validation_loss": 0.0})
+    task = Task(
+        steps,
+        lambda epoch: [[None]] * steps,
+        lambda _: model.weight.sum(),
+        lambda: {"validation_loss": 0.0},
+        steps,
+        "proteins",
+    )
     config = LoopConfig(epochs=1, learning_rate=0.1, schedule="cosine", warmup=warmup, monitor="validation_loss")
     fit(model, task, config, callbacks=[lambda progress: rates.append(progress.learning_rate)])
     rise = max(1, int(warmup * steps))

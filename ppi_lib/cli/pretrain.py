@@ -60,8 +60,7 @@ def _pretrain(read, train, held_out, out: Path, size: str, config, dataset: str 
     from ppi_lib.progress import ProgressBar
 
     store, bar = embed_proteins(read, out / "store", progress=not quiet), ProgressBar()
-    # the bar would show an AUROC of the history, and here is none
-    callbacks = () if quiet else (lambda progress: bar(progress._replace(history=())),)
+    callbacks = () if quiet else (bar,)
     about = {} if dataset is None else {"dataset": dataset}
     result = pretrain_checkpoint(
         store,
