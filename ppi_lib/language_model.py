@@ -138,7 +138,8 @@ def _import_transformers():
         import transformers
     except ImportError as error:
         raise InputError(f"{error}. Install what language models need: pip install 'ppi_lib[esmc]'.") from error
-    transformers.logging.set_verbosity_error()
+    transformers.logging.set_verbosity_error()  # what of a file doesn't fit is checked here
+    transformers.logging.disable_progress_bar()
     return transformers
 
 

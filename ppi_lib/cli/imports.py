@@ -16,8 +16,6 @@ def import_(
     proteins: Annotated[
         Path | None, typer.Argument(help="The sequences of the proteins to import; without, a pickled table of pairs.")
     ] = None,
-        "store"
-    ),
     name: Annotated[str, typer.Option(help="What made the embeddings.")] = "imported",
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Open a pickle, which can run any code.")
