@@ -18,7 +18,9 @@ def train(
     proteins: Annotated[Path | None, typer.Argument(help="Sequences: FASTA or a two-column table.")] = None,
     pairs: Annotated[Path | None, typer.Argument(help="Labelled pairs; split by protein unless told how.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run; a run that was cut off is gone on with.")] = Path("run"),
-    dataset: Annotated[str | None, typer.Option(help="In place of files: demo, bernett or b4ppi_yeast.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="In place of files: demo, bernett, b4ppi_yeast or _human.")
+    ] = None,
     validation: Annotated[Path | None, typer.Option(help="Validation pairs.")] = None,
     test: Annotated[Path | None, typer.Option(help="Test pairs.")] = None,
     size: Annotated[Size, typer.Option(help="Preset of the model.")] = Size.v5,
