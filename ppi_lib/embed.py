@@ -8,12 +8,16 @@ Shape letters: P patches, E embedding width.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from ppi_lib.errors import InputError
@@ -22,15 +26,37 @@ from ppi_lib.proteins import MAX_RESIDUES, Proteins
 from ppi_lib.shards import plan_groups
 from ppi_lib.store import PatchStore, StoreInfo, StoreWriter
 
+_MOST_WORKERS, _WORTH_WORKERS = 8, 400
+
 
 class Embedder(NamedTuple):
     info: StoreInfo
-    embed: Callable[[Mapping[str, str]], Iterable[tuple[str, Float[np.ndarray, "P E"]]]]
-    """From sequences of at most `MAX_RESIDUES` residues by id to their patches, in any order."""
+    embed: Callable[[Sequence[Mapping[str, str]]], Iterable[tuple[str, Float[np.ndarray, "P E"]]]]
+    """From groups of sequences by id, each of at most `MAX_RESIDUES` residues, to their patches: group after group,
+    in any order within a group."""
 
 
-def _profile(sequences: Mapping[str, str]) -> Iterator[tuple[str, np.ndarray]]:
-    return ((protein, profile_patches(sequence)) for protein, sequence in sequences.items())
+class _ProfileItems(Dataset):
+    """The proteins of all groups with their patches, which whoever asks for one computes."""
+
+    def __init__(self, groups: Sequence[Mapping[str, str]]):
+        self.items = [item for group in groups for item in group.items()]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, place: int) -> tuple[str, np.ndarray]:
+        protein, sequence = self.items[place]
+        return protein, profile_patches(sequence)
+
+
+def _profile(groups: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, np.ndarray]]:
+    """Compute on all cores, where a process can be forked and the work is worth it."""
+    items = _ProfileItems(groups)
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
+    workers = min(cores, _MOST_WORKERS) if cores > 1 and len(items) >= _WORTH_WORKERS else 0
+    for batch in DataLoader(items, batch_size=8, num_workers=workers, collate_fn=list):
+        yield from batch
 
 
 PROFILE = Embedder(StoreInfo("profile", VERSION, WIDTH), _profile)
@@ -52,7 +78,7 @@ def load_embedder(name: str, *, device: str = "auto", precision: str = "float32"
             "`ppi import`."
         )
     model = LanguageModel(name, device=device, precision=precision)
-    return Embedder(model.info, model.embed)
+    return Embedder(model.info, lambda groups: chain.from_iterable(map(model.embed, groups)))
 
 
 def _digests(sequences: Mapping[str, str]) -> dict[str, str]:
@@ -130,9 +156,12 @@ def _in_order(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Embed group by group, `tell` of each protein that is done, and yield each group in the order of the input."""
     ids = list(sequences)
-    for group in plan_groups([-(-len(sequence) // embedder.info.patch) for sequence in sequences.values()]):
+    plan = plan_groups([-(-len(sequence) // embedder.info.patch) for sequence in sequences.values()])
+    groups = [{protein: sequences[protein] for protein in ids[group]} for group in plan]
+    found = iter(embedder.embed(groups))
+    for group in groups:
         done = {}
-        for protein, patches in embedder.embed({protein: sequences[protein] for protein in ids[group]}):
+        for protein, patches in islice(found, len(group)):
             done[protein] = patches
             tell(protein)
-        yield from ((protein, done[protein]) for protein in ids[group])
+        yield from ((protein, done[protein]) for protein in group)

@@ -13,8 +13,9 @@ Shape letters: L residues, P patches, E embedding width.
 """
 
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -190,8 +191,8 @@ def import_embeddings(
         with _OPENERS[path.suffix](path) as arrays:
             width = _check_shapes(arrays, proteins, path)
 
-            def embed(sequences: Mapping[str, str]) -> Iterator[tuple[str, np.ndarray]]:
-                for protein in sequences:
+            def embed(groups: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, np.ndarray]]:
+                for protein in chain.from_iterable(groups):
                     yield protein, _pool(arrays[protein].read(), protein, len(proteins.sequences[protein]), path)
 
             embedder = Embedder(StoreInfo(name, "imported", width), embed)
