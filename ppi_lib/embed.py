@@ -138,6 +138,8 @@ def embed_proteins(
     if held is not None:
         _require(held.info, wanted, str(held.path))
         if not missing and embedder in (None, held.info.embedder) and precision in (None, held.info.precision):
+            if held.finished != held.shards:  # the last writer was killed just before its end
+                StoreWriter(out, held.info).finish()
             return held
     if not isinstance(embedder, Embedder):
         embedder = _choose(embedder, held, wanted, len(missing), device, precision)

@@ -46,7 +46,7 @@ def describe_store(path: str | Path) -> Description:
         proteins=len(store),
         residues=sum(lengths),
         patches=sum(-(-length // store.info.patch) for length in lengths),
-        shards=len(index_paths(store.path)),
+        shards=store.shards,
         bytes=sum(file.stat().st_size for file in store.path.glob("shard-*")),
         residue_bytes=4 * store.info.width * sum(lengths),
         mean=mean.square().mean().sqrt().item(),

@@ -86,7 +86,7 @@ def _windows(codes: np.ndarray) -> np.ndarray:
     means = window_means(scaled, *_WINDOWS)
     smooth = [mean * window**0.5 for mean, window in zip(means, _WINDOWS, strict=True)]
     entropy = [values[:, None] for values in local_entropies(codes, *_ENTROPY_WINDOWS)]
-    moments = [_moment(scaled[:, 0], degrees, window)[:, None] for degrees, window in ((100, 18), (170, 10))]
+    moments = [_moment(scaled[:, 0], degrees, window)[:, None] for degrees, window in ((100.0, 18), (170.0, 10))]
     return np.concatenate([*smooth, *entropy, *moments, _place(len(codes))], axis=1)
 
 

@@ -119,6 +119,11 @@ class PatchStore:
         return protein in self._place
 
     @property
+    def shards(self) -> int:
+        """Number of shards; `finished` is what it was when a writer last came to its end."""
+        return len(self._indexes)
+
+    @property
     def ids(self) -> list[str]:
         return list(self._ids)
 
@@ -259,6 +264,11 @@ class StoreWriter:
                 self._finish()
         finally:
             self._lock.release()
+
+    def finish(self) -> None:
+        """Write nothing but what a writer that comes to its end does."""
+        with self:
+            pass
 
     def _finish(self) -> None:
         """Note how many shards there are, so that one that is missing later is found."""
