@@ -102,9 +102,13 @@ def _choose(name: str | None, held: PatchStore | None, wanted: StoreInfo | None,
     try:
         return load_embedder(name or known.embedder, device=device, precision=precision or known.precision)
     except InputError as error:
-        if name or held is None:
+        if name:
             raise
-        raise InputError(f"{held.path}: lacks {missing} proteins, made by {known}. {error}") from error
+        lacking = f"{held.path}: lacks {missing} proteins. It" if held is not None else "The model's store"
+        raise InputError(
+            f"{lacking} holds embeddings of {known}: {error} Or give a folder that has them all (--store), or the "
+            "model that made them (--embedder)."
+        ) from error
 
 
 def _require(found: StoreInfo, wanted: StoreInfo | None, place: str) -> None:

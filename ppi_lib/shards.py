@@ -1,9 +1,9 @@
 """A shard of a patch store as it lies on disk: an array of patches, and its index.
 
 `shard-00000.npy` holds the patches of some proteins, one after another, as float16. `shard-00000.json` holds their
-ids and lengths, digests of their sequences and of their numbers (`contents`, checked at every read), and digests of
-the array's file and of the index itself, so that a change of one byte anywhere is found. The array is put in its
-place first and the index last: a shard with an index is whole.
+ids and lengths, digests of their sequences and of their numbers (`contents`, checked at every read), and a digest of
+all that, so that a change of one byte anywhere is found. The array is put in its place first and the index last: a
+shard with an index is whole.
 
 Shape letters: P patches, E embedding width.
 """
@@ -24,8 +24,7 @@ from ppi_lib.files import write_atomically
 
 SHARD_PATCHES = 4096
 """A shard is closed by the protein that makes it this large: about 220 proteins of human lengths, 8 MB at width 960."""
-COLUMNS = ("ids", "lengths", "sequences", "contents")
-_HEADER = 128  # bytes that np.save puts in front of the numbers of such an array
+_HEADER = 128  # bytes in front of the numbers of such an array
 
 
 class ShardIndex(NamedTuple):
@@ -36,8 +35,6 @@ class ShardIndex(NamedTuple):
     """Digest of each protein's sequence."""
     contents: list[str]
     """Digest of each protein's patches."""
-    array: str
-    """Digest of the array's file."""
 
 
 def digest(content: Any) -> str:
@@ -45,6 +42,14 @@ def digest(content: Any) -> str:
     return hashlib.sha256(np.ascontiguousarray(content) if isinstance(content, np.ndarray) else content).hexdigest()[
         :16
     ]
+
+
+def _header(patches: int, width: int) -> bytes:
+    """Return what an `.npy` file of such an array begins with."""
+    buffer = io.BytesIO()
+    about = {"descr": "<f2", "fortran_order": False, "shape": (int(patches), int(width))}
+    np.lib.format.write_array_header_1_0(buffer, about)
+    return buffer.getvalue()
 
 
 def _index_digest(entry: dict[str, Any]) -> str:
@@ -69,24 +74,21 @@ def index_paths(folder: Path) -> dict[int, Path]:
 
 
 def write_shard(folder: Path, columns: dict[str, list], rows: Float16[np.ndarray, "P E"]) -> None:
-    """Write a shard under the first number that is free; `columns` are the first four of `ShardIndex`."""
+    """Write a shard under the first number that is free; `columns` are those of `ShardIndex`."""
     taken = index_paths(folder)
     number = next(i for i in range(len(taken) + 1) if i not in taken)
-    buffer = io.BytesIO()
-    np.save(buffer, rows)
-    entry = {**columns, "array": digest(buffer.getbuffer())}
     path = folder / f"shard-{number:05d}.npy"
-    write_atomically(path, lambda target: target.write_bytes(buffer.getbuffer()))
-    write_json(path.with_suffix(".json"), {**entry, "index": _index_digest(entry)})
+    write_atomically(path, lambda target: target.write_bytes(_header(*rows.shape) + rows.tobytes()))
+    write_json(path.with_suffix(".json"), {**columns, "index": _index_digest(columns)})
 
 
 def read_index(path: Path) -> ShardIndex:
     """Read the index of a shard; whether it is true is left to `shard_problems`."""
     entry = read_json(path)
-    columns = [entry.get(name) for name in COLUMNS]
+    columns = [entry.get(name) for name in ShardIndex._fields]
     if not all(isinstance(c, list) and len(c) == len(columns[0]) > 0 for c in columns):
         raise InputError(f"{path}: not the index of a shard. Delete it and embed the proteins again.")
-    return ShardIndex(*columns, array=entry.get("array", ""))
+    return ShardIndex(*columns)
 
 
 def require_size(path: Path, patches: int, width: int) -> None:
@@ -124,26 +126,25 @@ def shard_problems(path: Path, patch: int) -> list[str]:
         index = read_index(path)
     except InputError as error:
         return [str(error)]
-    if entry.get("index") != _index_digest(entry | {"array": index.array}):
+    if entry.get("index") != _index_digest(entry):
         return [f"{path.name} was changed"]
     if not array.is_file():
         return [f"{array.name} is missing"]
-    content = array.read_bytes()
-    if digest(content) == index.array:
-        return []
-    return [f"{array.name} was changed{_damaged(content[_HEADER:], index, patch)}"]
+    return [f"{array.name} was changed{where}" for where in _damaged(array.read_bytes(), index, patch)]
 
 
-def _damaged(numbers: bytes, index: ShardIndex, patch: int) -> str:
-    """Say where the numbers of a shard are not those that were written."""
-    ends = np.cumsum(-(-np.array(index.lengths) // patch))
-    row, left = divmod(len(numbers), int(ends[-1]))
-    if left:
-        return f": {len(numbers):,} bytes of numbers for {ends[-1]:,} patches"
-    starts = [0, *ends.tolist()]
-    parts = [numbers[row * start : row * stop] for start, stop in pairwise(starts)]
-    wrong = [p for p, part, found in zip(index.ids, parts, index.contents, strict=True) if digest(part) != found]
-    return f", in {len(wrong)} of its proteins, e.g. {', '.join(wrong[:5])}" if wrong else ", in its header"
+def _damaged(content: bytes, index: ShardIndex, patch: int) -> list[str]:
+    """Say where an array's file is not what was written."""
+    ends = np.cumsum(-(-np.array(index.lengths) // patch)).tolist()
+    row, left = divmod(len(content) - _HEADER, ends[-1])
+    if left or row % 2 or row < 2:
+        return [f": {len(content):,} bytes for {ends[-1]:,} patches"]
+    if content[:_HEADER] != _header(ends[-1], row // 2):
+        return [", in its header or its size"]
+    spans = pairwise(_HEADER + row * end for end in [0, *ends])
+    parts = zip(index.ids, spans, index.contents, strict=True)
+    wrong = [protein for protein, (start, stop), found in parts if digest(content[start:stop]) != found]
+    return [f", in {len(wrong)} of its proteins, e.g. {', '.join(wrong[:5])}"] if wrong else []
 
 
 def plan_groups(counts: Sequence[int]) -> list[slice]:

@@ -25,8 +25,8 @@ from ppi_lib import __version__
 from ppi_lib.errors import InputError
 from ppi_lib.files import make_folder
 from ppi_lib.shards import (
-    COLUMNS,
     SHARD_PATCHES,
+    ShardIndex,
     digest,
     index_paths,
     map_rows,
@@ -201,7 +201,7 @@ class StoreWriter:
         self._clear()
 
     def _clear(self) -> None:
-        self._columns: dict[str, list] = {name: [] for name in COLUMNS}
+        self._columns: dict[str, list] = {name: [] for name in ShardIndex._fields}
         self._arrays, self._patches = [], 0
 
     def __enter__(self) -> "StoreWriter":
@@ -244,7 +244,7 @@ class StoreWriter:
             stored = patches.astype(np.float16)
         if not np.isfinite(stored).all():
             raise InputError(f"{protein}: the embedding holds NaN, infinite values or numbers above 65,504.")
-        for name, value in zip(COLUMNS, (protein, length, sequence_digest, digest(stored)), strict=True):
+        for name, value in zip(ShardIndex._fields, (protein, length, sequence_digest, digest(stored)), strict=True):
             self._columns[name].append(value)
         self._arrays.append(stored)
         self._patches += rows

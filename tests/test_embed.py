@@ -120,7 +120,7 @@ def test_a_store_that_lacks_nothing_needs_no_embedder(tmp_path):
     embed_proteins(some, tmp_path, embedder=Embedder(TOY, toy), progress=False)
     assert embed_proteins(some, tmp_path, wanted=TOY, progress=False).info == TOY
     more = Proteins(sequences={"A": "ACDEF", "B": "ACDEF"}, notes=())
-    with pytest.raises(InputError, match=r"lacks 1 proteins, made by toy .*'toy' is unknown; expected profile"):
+    with pytest.raises(InputError, match=r"lacks 1 proteins\. It holds embeddings of toy .*'toy' is unknown"):
         embed_proteins(more, tmp_path, progress=False)
 
 
