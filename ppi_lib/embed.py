@@ -7,8 +7,10 @@ of the input: a run that was cut off goes on at the last whole shard, and the st
 Shape letters: P patches, E embedding width.
 """
 
+import ctypes
 import hashlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -27,6 +29,7 @@ from ppi_lib.shards import plan_groups
 from ppi_lib.store import PatchStore, StoreInfo, StoreWriter
 
 _MOST_WORKERS, _WORTH_WORKERS = 8, 400
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Embedder(NamedTuple):
@@ -50,12 +53,18 @@ class _ProfileItems(Dataset):
         return protein, profile_patches(sequence)
 
 
+def _die_with_parent(worker: int) -> None:
+    """Have the kernel kill a worker whose parent was killed: it would wait for ever, and hold the store's lock."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _profile(groups: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, np.ndarray]]:
     """Compute on all cores, where a process can be forked and the work is worth it."""
     items = _ProfileItems(groups)
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
     workers = min(cores, _MOST_WORKERS) if cores > 1 and len(items) >= _WORTH_WORKERS else 0
-    for batch in DataLoader(items, batch_size=8, num_workers=workers, collate_fn=list):
+    init = _die_with_parent if workers else None
+    for batch in DataLoader(items, batch_size=8, num_workers=workers, collate_fn=list, worker_init_fn=init):
         yield from batch
 
 

@@ -206,7 +206,8 @@ class StoreWriter:
 
     def __enter__(self) -> "StoreWriter":
         make_folder(self.path)
-        self._lock = FileLock(self.path / "store.lock", timeout=0)
+        # a writer that was killed holds it until its workers are dead too
+        self._lock = FileLock(self.path / "store.lock", timeout=1)
         try:
             self._lock.acquire()
         except Timeout as error:

@@ -107,6 +107,14 @@ def test_killed_at_any_file_it_goes_on_and_ends_with_the_same_bytes(tmp_path, sm
     assert PatchStore(tmp_path / "whole").ids == list(some.sequences)
 
 
+def test_its_workers_die_with_it_and_the_store_is_free(tmp_path, small_shards, monkeypatch):
+    monkeypatch.setattr(embed, "_WORTH_WORKERS", 10)
+    some = Proteins(sequences={f"P{i}": random_sequence(1500, i) for i in range(60)}, notes=())
+    assert run_and_die(some, tmp_path / "killed", 4) == -signal.SIGKILL
+    assert run_and_die(some, tmp_path / "killed", 0) == 0
+    assert PatchStore(tmp_path / "killed").ids == list(some.sequences)
+
+
 def test_killed_again_and_again_it_still_ends_with_the_same_bytes(tmp_path, small_shards):
     some = Proteins(sequences={f"P{i}": random_sequence(20 + 37 * i % 150, i) for i in range(60)}, notes=())
     run_and_die(some, tmp_path / "whole", 0)
