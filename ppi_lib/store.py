@@ -88,8 +88,8 @@ class PatchStore:
         """Take what `store.json` says."""
         if meta.pop("format", None) != _FORMAT:
             raise InputError(
-                f"{self.path}: a store of another format than {_FORMAT}, which this ppi_lib doesn't read. Embed the "
-                "proteins again, into another folder."
+                f"{self.path}: a store of another format than {_FORMAT}, which this ppi_lib doesn't read. Delete it, "
+                "or choose another folder, and embed the proteins again."
             )
         self.made_by, self.finished = meta.pop("ppi_lib", None), meta.pop("finished", 0)
         try:

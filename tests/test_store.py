@@ -141,7 +141,7 @@ def test_a_store_of_an_older_format_is_refused(tmp_path):
     write(tmp_path, A=np.ones((1, 4)))
     meta = json.loads((tmp_path / "store.json").read_text())
     (tmp_path / "store.json").write_text(json.dumps({**meta, "format": 1}))
-    with pytest.raises(InputError, match=r"another format than 2.*Embed the proteins again"):
+    with pytest.raises(InputError, match=r"another format than 2.*embed the proteins again"):
         PatchStore(tmp_path)
 
 
