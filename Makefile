@@ -1,4 +1,4 @@
-# make run  [DATASET=demo|bernett|b4ppi_yeast]   the notebooks in order, with figures and a table at the end
+# make run  [DATASET=demo|bernett|b4ppi_yeast|b4ppi_human]   the notebooks in order, with figures and a table at the end
 # make test                                      all tests, the notebooks among them
 # make lab                                       JupyterLab on the notebooks
 # make lint / make bench                         style checks / the speed comparisons
@@ -29,6 +29,7 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/pretraining.py
+	$(BIN)/python benchmarks/embedding.py
 
 # torch first and alone: a later requirement then keeps the build that is there.
 $(READY): pyproject.toml constraints.txt

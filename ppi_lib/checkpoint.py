@@ -84,9 +84,7 @@ def fill_weights(expected: Mapping[str, Tensor], tensors: Mapping[str, Tensor], 
 def _require_embedding(wanted: StoreInfo, store: PatchStore, reader: str) -> None:
     if store.info != wanted:
         raise InputError(
-            f"{store.path}: embedded by {store.info.embedder} (version {store.info.version}, width {store.info.width}, "
-            f"patches of {store.info.patch}); {reader} reads {wanted.embedder} (version {wanted.version}, width "
-            f"{wanted.width}, patches of {wanted.patch}). Embed the proteins with that one."
+            f"{store.path}: embedded by {store.info}; {reader} reads {wanted}. Embed the proteins with that one."
         )
 
 

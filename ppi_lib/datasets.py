@@ -1,12 +1,14 @@
 """Datasets by name, and the user's own files, each as one `Dataset` that is ready to train on.
 
-`bernett` (Bernett, Blumenthal, List 2024, Brief Bioinform 25:bbae076, with the sequences that TUnA added)
-and `b4ppi_yeast` (Lannelongue, Inouye 2024, Bioinformatics, btae012) come once from pinned addresses, with
-known SHA-256. The variable PPI_DATA_HOME names the folder that holds a folder for each; what lies there is
-used without a network. `demo` is made by `demo.py`.
+`bernett` (Bernett, Blumenthal, List 2024, Brief Bioinform 25:bbae076, with the sequences that TUnA added) and
+`b4ppi_yeast`, `b4ppi_human` and `b4ppi_human_test2` (Lannelongue, Inouye 2024, Bioinformatics, btae012) come once
+from pinned addresses (`downloads.py`). `demo` is made by `demo.py`.
+
+The labels of B4PPI follow node degree, which its notes measure. Its human set has two tests for one training:
+`test1`, half positives, and `test2`, of which one in eleven is positive.
 """
 
-import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -14,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pooch
+from sklearn.metrics import roc_auc_score
 
 from ppi_lib.demo import draw_pairs, plant_sites
+from ppi_lib.downloads import fetch_files
 from ppi_lib.errors import InputError
 from ppi_lib.files import make_folder, write_atomically
 from ppi_lib.proteins import (
@@ -35,11 +38,11 @@ from ppi_lib.proteins import (
     write_pairs,
 )
 
-NAMES = ("demo", "bernett", "b4ppi_yeast")
+NAMES = ("demo", "bernett", "b4ppi_yeast", "b4ppi_human", "b4ppi_human_test2")
 _GITHUB = "https://raw.githubusercontent.com/"
 _TUNA = _GITHUB + "Wang-lab-UCSD/TUnA/8cd8b079cae26ae6f431adaf9dcae591ba401d1a/data/processed/bernett/"
 _B4PPI = _GITHUB + "Llannelongue/B4PPI/47984eb496ddfff49814a6d784d02ff3c3d0fbff/data/"
-# SHA-256 of each file.
+# SHA-256 of each file, or where nobody has published it git's blob id at the pinned commit.
 _BERNETT_FILES = {
     "Intra1_interaction.tsv": "e01f47d5ca70b5cbf67203aa4850aa69dbab92ee12909a29377e5a79c286711b",
     "Intra0_interaction.tsv": "c8d397a649958aa0b628059d6a41a69cdedf51d946f10ed7dfd571bc7ea72062",
@@ -52,7 +55,15 @@ _B4PPI_FILES = {
     "benchmarkingGS_yeast_v1-0.csv": "a9c561d5bf0073ebec5b114c620e07b19e297bcc075a048a8853dded18281a5a",
     "sequenceData_yeast_v1-0--1-0.csv": "8d6c16f5a3f82f8f069d0c01c5d5c4a4329d0261fea1ff68a2e7ef06dc8730bd",
 }
-_FILES = {"bernett": (_TUNA, _BERNETT_FILES), "b4ppi_yeast": (_B4PPI, _B4PPI_FILES)}
+_B4PPI_HUMAN_FILES = {
+    "benchmarkingGS_v1-0.csv": "a163debb9e3d4a3b5a71e94c79aa45ad12114a29",
+    "sequenceData_v3-4--2-0.csv": "1bd23ffd028820eccda060127ab762511221321a",
+}
+_FILES = {
+    "bernett": (_TUNA, _BERNETT_FILES),
+    "b4ppi_yeast": (_B4PPI, _B4PPI_FILES),
+    "b4ppi_human": (_B4PPI, _B4PPI_HUMAN_FILES),
+}
 _SPLIT_NAMES = {"train": "train", "training": "train", "test": "test", "testing": "test", "dev": "validation"}
 _SPLIT_NAMES |= dict.fromkeys(("validation", "valid", "val"), "validation")
 _HELD_OUT = 0.1
@@ -160,27 +171,7 @@ def load_saved(folder: str | Path) -> Dataset:
 
 
 def _fetch(name: str) -> Path:
-    """Return the folder with the files of a dataset, downloaded where they aren't there yet."""
-    address, hashes = _FILES[name]
-    folder = Path(os.environ.get("PPI_DATA_HOME") or pooch.os_cache("ppi_lib")) / name
-    for file, sha256 in hashes.items():
-        path = folder / file
-        if path.is_file():
-            if pooch.file_hash(path) != sha256:
-                raise InputError(
-                    f"{path}: its SHA-256 isn't {sha256}, so it isn't the published file. "
-                    f"Delete it to have it downloaded again, or put {address + file} there."
-                )
-            continue
-        downloader = pooch.HTTPDownloader(timeout=10)
-        try:
-            pooch.retrieve(address + file, f"sha256:{sha256}", file, folder, downloader=downloader)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{name}: {address + file} couldn't be downloaded to {folder} ({error}). "
-                f"Put the file there by hand, or set PPI_DATA_HOME to a folder that has it as {name}/{file}."
-            ) from error
-    return folder
+    return fetch_files(name, *_FILES[name])
 
 
 def _load_bernett() -> Dataset:
@@ -193,30 +184,53 @@ def _load_bernett() -> Dataset:
     return _build("bernett", Proteins(sequences=sequences, notes=notes), splits)
 
 
-def _load_b4ppi(seed: int) -> Dataset:
-    pairs_file, proteins_file = (_fetch("b4ppi_yeast") / file for file in _FILES["b4ppi_yeast"][1])
-    tables = read_pair_splits(pairs_file)
-    train, test = tables["train"], tables["test"]
+def _degree_note(name: str, train: Pairs, test: Pairs) -> str:
+    """Say how far the degree in training alone tells the labels of the test, and what the two share."""
+    positive = train.labels == 1
+    degree = Counter([*train.a[positive], *train.b[positive]])
+    scores = [np.log1p(degree[a]) + np.log1p(degree[b]) for a, b in zip(test.a, test.b, strict=True)]
     known = set(train.proteins)
     seen = np.array([(a in known) + (b in known) for a, b in zip(test.a, test.b, strict=True)])
     none, one, both = np.bincount(seen, minlength=3)
-    note = (
-        "The labels of b4ppi_yeast follow node degree: each protein's number of positive training partners "
-        f"alone scores AUROC .772. Train and test share {len(known & set(test.proteins)):,} proteins: "
+    auroc = f"{roc_auc_score(test.labels, scores):.3f}".lstrip("0")
+    return (
+        f"The labels of {name} follow node degree: each protein's number of positive training partners "
+        f"alone scores AUROC {auroc}. Train and test share {len(known & set(test.proteins)):,} proteins: "
         f"of the test pairs, {both:,} have both proteins in train, {one:,} one and {none:,} none."
     )
-    return _build("b4ppi_yeast", read_proteins(proteins_file), _hold_out(train, test, seed), (note,))
+
+
+def _load_b4ppi(name: str, seed: int, *, species: str, test: str) -> Dataset:
+    """Load the pairs of a species, with those marked `test` as test."""
+    pairs_file, proteins_file = (_fetch(species) / file for file in _FILES[species][1])
+    tables = read_pair_splits(pairs_file)
+    if not {"train", test} <= tables.keys():
+        raise InputError(f"{pairs_file}: has splits {', '.join(sorted(tables))}; expected train and {test}.")
+    train, tested = tables["train"], tables[test]
+    notes = [_degree_note(name, train, tested)]
+    if tested.labels.mean() < 0.4:
+        notes.append(
+            f"Of the test pairs {tested.labels.mean():.1%} are positive, of the training pairs "
+            f"{train.labels.mean():.1%}: probabilities are too high, and AUPRC is far below that of a balanced test."
+        )
+    return _build(name, read_proteins(proteins_file), _hold_out(train, tested, seed), tuple(notes))
+
+
+_LOADERS = {
+    "bernett": lambda seed: _load_bernett(),
+    "b4ppi_yeast": lambda seed: _load_b4ppi("b4ppi_yeast", seed, species="b4ppi_yeast", test="test"),
+    "b4ppi_human": lambda seed: _load_b4ppi("b4ppi_human", seed, species="b4ppi_human", test="test1"),
+    "b4ppi_human_test2": lambda seed: _load_b4ppi("b4ppi_human_test2", seed, species="b4ppi_human", test="test2"),
+}
 
 
 def load_dataset(name: str, *, seed: int = 0) -> Dataset:
-    """Load one of `NAMES`. `seed` draws the demo, and the validation pairs of `b4ppi_yeast`."""
+    """Load one of `NAMES`. `seed` draws the demo, and the validation pairs of B4PPI."""
     check_seed(seed)
     if name == "demo":
         return make_demo(seed=seed)
-    if name == "bernett":
-        return _load_bernett()
-    if name == "b4ppi_yeast":
-        return _load_b4ppi(seed)
+    if name in _LOADERS:
+        return _LOADERS[name](seed)
     raise InputError(f"name is {name!r}; expected one of {', '.join(NAMES)}. For your own files use load_files.")
 
 

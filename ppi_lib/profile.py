@@ -17,8 +17,8 @@ import hashlib
 
 import numpy as np
 
-from ppi_lib.scales import SCALES, UNKNOWN, encode_residues, scale_table, window_mean
-from ppi_lib.whole import TERMINUS, biophysics, composition, local_entropy
+from ppi_lib.scales import SCALES, UNKNOWN, encode_residues, scale_table, window_mean, window_means
+from ppi_lib.whole import TERMINUS, biophysics, composition, local_entropies
 
 VERSION = "2"
 PATCH = 32
@@ -83,15 +83,19 @@ def _place(length: int) -> np.ndarray:
 def _windows(codes: np.ndarray) -> np.ndarray:
     """Return scales, entropy, moments and place `(L, 75)`; a scale in any window has about unit variance."""
     scaled = _SCALES[codes]
-    smooth = [window_mean(scaled, window) * window**0.5 for window in _WINDOWS]
-    entropy = [local_entropy(codes, window)[:, None] for window in _ENTROPY_WINDOWS]
-    moments = [_moment(scaled[:, 0], degrees, window)[:, None] for degrees, window in ((100, 18), (170, 10))]
+    means = window_means(scaled, *_WINDOWS)
+    smooth = [mean * window**0.5 for mean, window in zip(means, _WINDOWS, strict=True)]
+    entropy = [values[:, None] for values in local_entropies(codes, *_ENTROPY_WINDOWS)]
+    moments = [_moment(scaled[:, 0], degrees, window)[:, None] for degrees, window in ((100.0, 18), (170.0, 10))]
     return np.concatenate([*smooth, *entropy, *moments, _place(len(codes))], axis=1)
 
 
 def _above(values: np.ndarray, thresholds: np.ndarray, ramp: float) -> np.ndarray:
     """Say how far each of `values (L, C)` is above each threshold: 0 below, 1 above, on a ramp between."""
-    return np.clip((values[:, :, None] - thresholds) / ramp + 0.5, 0, 1).reshape(len(values), -1)
+    above = values[:, :, None] - thresholds
+    above /= ramp
+    above += 0.5
+    return np.clip(above, 0, 1, out=above).reshape(len(values), -1)
 
 
 def _thresholds(windows: np.ndarray) -> np.ndarray:
@@ -156,6 +160,14 @@ def _count(patch: np.ndarray, column: np.ndarray, size: int) -> np.ndarray:
     return np.bincount(patch[known] * size + column[known], minlength=patches * size).reshape(patches, size)
 
 
+def _sums(values: np.ndarray) -> np.ndarray:
+    """Sum `values (L, C)` over each patch `(P, C)`."""
+    whole = len(values) // PATCH * PATCH
+    rest = values[whole:].sum(axis=0, keepdims=True)
+    sums = values[:whole].reshape(-1, PATCH, values.shape[1]).sum(axis=1)
+    return np.concatenate([sums, rest]) if whole < len(values) else sums
+
+
 def profile_patches(sequence: str) -> np.ndarray:
     """Return the mean of `profile_residues` over each patch, `(P, 960)`, float32."""
     codes = encode_residues(sequence)
@@ -165,8 +177,8 @@ def profile_patches(sequence: str) -> np.ndarray:
     pairs = [_count(patch, _dipeptide_codes(codes, apart), 400) @ signs for apart, signs in _DIPEPTIDES.items()]
     sums = [
         _COUNT_WEIGHT * np.concatenate([_count(patch, codes, 21), *pairs], axis=1),
-        _WINDOW_WEIGHT * np.add.reduceat(windows, starts, axis=0),
-        _THRESHOLD_WEIGHT * np.add.reduceat(_thresholds(windows), starts, axis=0),
+        _WINDOW_WEIGHT * _sums(windows),
+        _THRESHOLD_WEIGHT * _sums(_thresholds(windows)),
     ]
     means = np.concatenate(sums, axis=1) / np.minimum(len(codes) - starts, PATCH)[:, None]
     whole = np.broadcast_to(_whole_protein(codes, windows), (len(starts), _WIDTHS["whole protein"]))

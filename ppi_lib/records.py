@@ -155,7 +155,7 @@ def _known_columns(table: _Table, names: Mapping[str, str]) -> dict[str, int]:
     }
 
 
-def _accession(name: str) -> str:
+def accession(name: str) -> str:
     """Return P12345 for `sp|P12345|NAME`, and other names as they are."""
     parts = name.split("|")
     return parts[1] if len(parts) > 1 and parts[0] in ("sp", "tr") and parts[1] else name
@@ -169,7 +169,7 @@ def _fasta_records(text: str, path: str | Path) -> Iterator[tuple[int, str, str]
         words = lines[start].lstrip()[1:].split()
         if not words:
             raise InputError(f"{path}, line {start + 1}: '>' without an id; expected '>P12345'. Name the protein.")
-        yield start + 1, _accession(words[0]), "".join(lines[start + 1 : stop]).translate(_NO_BLANKS)
+        yield start + 1, accession(words[0]), "".join(lines[start + 1 : stop]).translate(_NO_BLANKS)
 
 
 def _table_records(table: _Table, path: str | Path) -> Iterator[tuple[int, str, str]]:
@@ -189,7 +189,7 @@ def _table_records(table: _Table, path: str | Path) -> Iterator[tuple[int, str, 
             raise InputError(
                 f"{path}, line {line}: the id holds a blank, {protein!r}; expected one word. Take the blank out."
             )
-        yield line, _accession(protein), residues
+        yield line, accession(protein), residues
 
 
 def _raw_sequences(path: str | Path) -> Iterator[tuple[int, str, str]]:
@@ -290,7 +290,7 @@ def read_pair_rows(path: str | Path, needed: set[str], ignored: frozenset[str] =
         empty = np.flatnonzero(cells[columns[role]] == "")
         if len(empty):
             raise InputError(f"{path}, line {lines[empty[0]]}: an id or split is empty; expected a name. Fill it in.")
-    a, b = (cells[columns[role]].map(_accession).to_numpy(dtype=object) for role in ("a", "b"))
+    a, b = (cells[columns[role]].map(accession).to_numpy(dtype=object) for role in ("a", "b"))
     splits = cells[columns["split"]].to_numpy(dtype=object) if "split" in columns else None
     labels = _parse_labels(cells[columns["label"]], lines, path) if "label" in columns else None
     unused = [name for i, name in enumerate(table.cells.iloc[0]) if header and i not in columns.values()]

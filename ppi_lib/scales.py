@@ -6,6 +6,8 @@ every scale gives its mean over the twenty.
 Shape letters: L residues.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 STANDARD = "ACDEFGHIKLMNPQRSTVWY"
@@ -53,14 +55,24 @@ def scale_table(*names: str) -> np.ndarray:
     return np.vstack([columns, columns.mean(axis=0)])
 
 
-def window_mean(values: np.ndarray, window: int) -> np.ndarray:
-    """Average `values (L, ...)` over the centred window of `window` positions, cut at both ends.
+def window_sums(values: np.ndarray, *windows: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the sums of `values (L, ...)` over each centred window, and how many positions each holds `(L,)`.
 
-    A window has a middle: an even one is one position longer.
+    A window of `window` positions is cut at both ends. It has a middle: an even one is one position longer.
     """
-    length, half = len(values), window // 2
+    length = len(values)
     total = np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])
-    start = np.maximum(np.arange(length) - half, 0)
-    stop = np.minimum(np.arange(length) + half + 1, length)
-    count = (stop - start).reshape(-1, *[1] * (values.ndim - 1))
-    return (total[stop] - total[start]) / count
+    place = np.arange(length)
+    for window in windows:
+        start, stop = np.maximum(place - window // 2, 0), np.minimum(place + window // 2 + 1, length)
+        yield total[stop] - total[start], stop - start
+
+
+def window_means(values: np.ndarray, *windows: int) -> list[np.ndarray]:
+    """Average `values (L, ...)` over each of the windows of `window_sums`."""
+    return [sums / counts.reshape(-1, *[1] * (values.ndim - 1)) for sums, counts in window_sums(values, *windows)]
+
+
+def window_mean(values: np.ndarray, window: int) -> np.ndarray:
+    """Average `values (L, ...)` over one window."""
+    return window_means(values, window)[0]

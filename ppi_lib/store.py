@@ -1,29 +1,43 @@
 """`PatchStore`: the pooled patches of many proteins in one folder, memory-mapped.
 
-A folder holds `store.json` (what made it) and shards: `shard-00000.npy`, the patches of its proteins one
-after another as float16, and `shard-00000.json`, their ids and lengths, and digests of
-their sequences and of their numbers, which are checked when a protein is read. A shard
-is written under another name and moved into place, its JSON last: a shard with a JSON is whole.
+A folder holds `store.json` (what made it) and shards (`shards.py`), each whole or not there. Opening reads the
+indexes alone; a protein's numbers are read, and checked, when asked for. They are the embedder's own, not
+standardised: a model does that, by its training proteins.
+
+One process writes at a time. A writer that was cut off, however, goes on at the last whole shard and ends with the
+same bytes, because shards are cut by the order of the proteins alone.
 
 Shape letters: B proteins, P patches, E embedding width.
 """
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from filelock import FileLock, Timeout
+from jaxtyping import Float, Float16, Int
 from torch import Tensor
 
+from ppi_lib import __version__
 from ppi_lib.errors import InputError
-from ppi_lib.files import make_folder, write_atomically
+from ppi_lib.files import make_folder
+from ppi_lib.shards import (
+    SHARD_PATCHES,
+    ShardIndex,
+    digest,
+    index_paths,
+    map_rows,
+    read_index,
+    read_json,
+    require_size,
+    write_json,
+    write_shard,
+)
 
-_SHARD_PATCHES = 65_536
-_FORMAT = 1
+_FORMAT = 2
 
 
 class StoreInfo(NamedTuple):
@@ -37,6 +51,12 @@ class StoreInfo(NamedTuple):
     """Width of an embedding."""
     patch: int = 32
     """Residues of a patch."""
+    precision: str = "float32"
+    """Precision that a language model computed in; numbers of two precisions differ by some hundredths."""
+
+    def __str__(self) -> str:
+        precision = "" if self.precision == "float32" else f", {self.precision}"
+        return f"{self.embedder} (version {self.version}, width {self.width}, patches of {self.patch}{precision})"
 
 
 class StoreBatch(NamedTuple):
@@ -46,86 +66,76 @@ class StoreBatch(NamedTuple):
     lengths: Int[Tensor, " B"]
 
 
-def _read_json(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not readable as JSON ({error}). Embed the proteins again.") from error
-
-
-class _Entry(NamedTuple):
-    """One protein of a store."""
-
-    rows: np.ndarray
-    length: int
-    sequence: str
-    """Digest of the sequence."""
-    content: str
-    """Digest of `rows`."""
-
-
-def _digest(rows: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(rows)).hexdigest()[:16]
-
-
-def _save_array(path: Path, array: np.ndarray) -> None:
-    with open(path, "wb") as file:  # np.save would add .npy to the temporary name
-        np.save(file, array)
-
-
 class PatchStore:
-    """Patches by protein id. Opening reads the index only; a protein's patches are read when asked for."""
+    """Patches by protein id."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
         if not (self.path / "store.json").is_file():
             raise InputError(f"{self.path}: no patch store (it has no store.json). Make one with `ppi embed`.")
-        meta = _read_json(self.path / "store.json")
+        self._read_meta(read_json(self.path / "store.json"))
+        self._indexes = list(index_paths(self.path).values())
+        indexes = [read_index(path) for path in self._indexes]
+        self._ids, self._sequences, self._contents = (
+            [value for index in indexes for value in getattr(index, name)] for name in ("ids", "sequences", "contents")
+        )
+        self._lengths = np.array([length for index in indexes for length in index.lengths], dtype=np.int64)
+        self._place = dict(zip(self._ids, range(len(self._ids)), strict=True))
+        self._measure(np.array([len(index.ids) for index in indexes], dtype=np.int64))
+        self._rows: dict[int, np.ndarray] = {}
+
+    def _read_meta(self, meta: dict) -> None:
+        """Take what `store.json` says."""
         if meta.pop("format", None) != _FORMAT:
-            raise InputError(f"{self.path}: a store of another format than {_FORMAT}. Embed the proteins again.")
+            raise InputError(
+                f"{self.path}: a store of another format than {_FORMAT}, which this ppi_lib doesn't read. Delete it, "
+                "or choose another folder, and embed the proteins again."
+            )
+        self.made_by, self.finished = meta.pop("ppi_lib", None), meta.pop("finished", 0)
         try:
             self.info = StoreInfo(**meta)
         except TypeError as error:
             raise InputError(f"{self.path / 'store.json'}: not a store's description ({error}).") from error
-        self._entries: dict[str, _Entry] = {}
-        for index in sorted(self.path.glob("shard-*.json")):
-            self._add_shard(index)
 
-    def _add_shard(self, index: Path) -> None:
-        entry = _read_json(index)
-        columns = [entry.get(name) for name in ("ids", "lengths", "sequences", "contents")]
-        if not all(isinstance(c, list) and len(c) == len(columns[0]) > 0 for c in columns):
-            raise InputError(f"{index}: not the index of a shard. Delete it and embed the proteins again.")
-        ends = np.cumsum([-(-length // self.info.patch) for length in columns[1]])
-        try:
-            shard = np.asarray(np.load(index.with_suffix(".npy"), mmap_mode="r"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{index.with_suffix('.npy')}: unreadable ({error}). Embed the proteins again.") from error
-        expected = (int(ends[-1]), self.info.width)
-        if shard.shape != expected:
-            raise InputError(f"{index.with_suffix('.npy')}: holds {shard.shape}; its index says {expected}.")
-        for protein, length, sequence, content, end in zip(*columns, ends.tolist(), strict=True):
-            rows = shard[end - -(-length // self.info.patch) : end]
-            self._entries[protein] = _Entry(rows, length, sequence, content)
+    def _measure(self, proteins: np.ndarray) -> None:
+        """Find where each protein lies, and check the sizes of the shards with so many `proteins` each."""
+        if len(self._place) != len(self._ids):
+            twice = sorted({p for i, p in enumerate(self._ids) if self._place[p] != i})
+            raise InputError(
+                f"{self.path}: {len(twice)} proteins are in it twice, e.g. {', '.join(twice[:5])}. Delete one of the "
+                "shards that hold them (both its files), and embed again."
+            )
+        self._shard = np.repeat(np.arange(len(proteins)), proteins)
+        counts = -(-self._lengths // self.info.patch)
+        self._patches = np.bincount(self._shard, weights=counts, minlength=len(proteins)).astype(np.int64)
+        self._stop = np.cumsum(counts) - (np.cumsum(self._patches) - self._patches)[self._shard]
+        for path, patches in zip(self._indexes, self._patches.tolist(), strict=True):
+            require_size(path, patches, self.info.width)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._ids)
 
     def __contains__(self, protein: str) -> bool:
-        return protein in self._entries
+        return protein in self._place
+
+    @property
+    def shards(self) -> int:
+        """Number of shards; `finished` is what it was when a writer last came to its end."""
+        return len(self._indexes)
 
     @property
     def ids(self) -> list[str]:
-        return list(self._entries)
+        return list(self._ids)
 
     def fingerprint(self, proteins: Iterable[str]) -> str:
         """Hash the embeddings of `proteins`, whatever else the store holds."""
-        parts = [f"{p} {self._entries[p].length} {self._entries[p].content}" for p in sorted(set(proteins))]
+        places = ((p, self._place[p]) for p in sorted(set(proteins)))
+        parts = [f"{p} {self._lengths[i]} {self._contents[i]}" for p, i in places]
         return hashlib.sha256("\n".join([repr(self.info), *parts]).encode()).hexdigest()[:16]
 
     def require(self, proteins: Iterable[str]) -> None:
         """Raise `InputError` if one of `proteins` is not here."""
-        missing = sorted({protein for protein in proteins if protein not in self._entries})
+        missing = sorted({protein for protein in proteins if protein not in self._place})
         if missing:
             raise InputError(
                 f"{self.path}: {len(missing)} proteins are not in the store, e.g. {', '.join(missing[:5])}. "
@@ -134,19 +144,31 @@ class PatchStore:
 
     def sequence_digest(self, protein: str) -> str:
         """Digest of the sequence that `protein` was embedded from."""
-        return self._entries[protein].sequence
+        return self._sequences[self._place[protein]]
 
     def length(self, protein: str) -> int:
         """Residues of `protein` that were embedded."""
-        return self._entries[protein].length
+        return int(self._lengths[self._place[protein]])
 
-    def __getitem__(self, protein: str) -> np.ndarray:
-        """Return the patches `(P, E)`, float32."""
+    def rows(self, protein: str) -> Float16[np.ndarray, "P E"]:
+        """Return the patches as they are stored, checked."""
         self.require([protein])
-        entry = self._entries[protein]
-        if _digest(entry.rows) != entry.content:
-            raise InputError(f"{self.path}: the numbers of {protein} were changed or damaged. Embed it again.")
-        return entry.rows.astype(np.float32)
+        place = self._place[protein]
+        shard = int(self._shard[place])
+        if shard not in self._rows:
+            self._rows[shard] = map_rows(self._indexes[shard], int(self._patches[shard]), self.info.width)
+        stop = self._stop[place]
+        rows = self._rows[shard][stop - -(-self._lengths[place] // self.info.patch) : stop]
+        if digest(rows) != self._contents[place]:
+            raise InputError(
+                f"{self.path}: the numbers of {protein} were changed or damaged. `ppi store check` says which shard to "
+                "delete; embed again then."
+            )
+        return rows
+
+    def __getitem__(self, protein: str) -> Float[np.ndarray, "P E"]:
+        """Return the patches, float32."""
+        return self.rows(protein).astype(np.float32)
 
     def batch(self, proteins: Sequence[str]) -> StoreBatch:
         """Return the patches of several proteins, padded."""
@@ -170,7 +192,8 @@ class PatchStore:
 class StoreWriter:
     """Write a store shard by shard; started again on the same folder it goes on where it was.
 
-    Use as a context manager; `done` is the store with the proteins that are already whole.
+    Use as a context manager; `done` is the store with the proteins that are already whole. What is not a whole shard
+    when an error ends it is not written, so that the shards never tell where a run was cut off.
     """
 
     def __init__(self, path: str | Path, info: StoreInfo):
@@ -178,21 +201,38 @@ class StoreWriter:
         self._clear()
 
     def _clear(self) -> None:
-        self._columns = {"ids": [], "lengths": [], "sequences": [], "contents": []}
+        self._columns: dict[str, list] = {name: [] for name in ShardIndex._fields}
         self._arrays, self._patches = [], 0
 
     def __enter__(self) -> "StoreWriter":
         make_folder(self.path)
-        if (self.path / "store.json").exists():
-            found = PatchStore(self.path).info
-            if found != self.info:
-                raise InputError(
-                    f"{self.path}: holds a store of {found}; asked to write {self.info}. Choose another folder."
-                )
-        else:
-            self._write_json("store.json", {"format": _FORMAT, **self.info._asdict()})
-        self.done = PatchStore(self.path)
+        # a writer that was killed holds it until its workers are dead too
+        self._lock = FileLock(self.path / "store.lock", timeout=1)
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise InputError(
+                f"{self.path}: another process is writing to this store. Wait for it, or choose another folder."
+            ) from error
+        try:
+            self.done = self._open()
+        except BaseException:
+            self._lock.release()
+            raise
         return self
+
+    def _open(self) -> PatchStore:
+        for left in self.path.glob("*.tmp"):  # of a writer that was killed
+            left.unlink()
+        if (self.path / "store.json").exists():
+            found = PatchStore(self.path)
+            if found.info != self.info:
+                raise InputError(
+                    f"{self.path}: holds a store of {found.info}; asked to write {self.info}. Choose another folder."
+                )
+            return found
+        write_json(self.path / "store.json", {"format": _FORMAT, "ppi_lib": __version__, **self.info._asdict()})
+        return PatchStore(self.path)
 
     def add(self, protein: str, patches: Float[np.ndarray, "P E"], length: int, sequence_digest: str) -> None:
         """Take one protein and the digest of its sequence; on disk when its shard is full or the writer is closed."""
@@ -205,26 +245,35 @@ class StoreWriter:
             stored = patches.astype(np.float16)
         if not np.isfinite(stored).all():
             raise InputError(f"{protein}: the embedding holds NaN, infinite values or numbers above 65,504.")
-        for name, value in zip(self._columns, (protein, length, sequence_digest, _digest(stored)), strict=True):
+        for name, value in zip(ShardIndex._fields, (protein, length, sequence_digest, digest(stored)), strict=True):
             self._columns[name].append(value)
         self._arrays.append(stored)
         self._patches += rows
-        if self._patches >= _SHARD_PATCHES:
-            self.flush()
+        if self._patches >= SHARD_PATCHES:
+            self._flush()
 
-    def flush(self) -> None:
+    def _flush(self) -> None:
         """Write what was added as one shard."""
-        if not self._arrays:
-            return
-        numbers = [int(path.stem.removeprefix("shard-")) for path in self.path.glob("shard-*.json")]
-        target = self.path / f"shard-{max(numbers, default=-1) + 1:05d}.npy"
-        shard = np.concatenate(self._arrays)
-        write_atomically(target, lambda path: _save_array(path, shard))
-        self._write_json(target.with_suffix(".json").name, self._columns)
-        self._clear()
+        if self._arrays:
+            write_shard(self.path, self._columns, np.concatenate(self._arrays))
+            self._clear()
 
-    def _write_json(self, name: str, content: dict) -> None:
-        write_atomically(self.path / name, lambda path: path.write_text(json.dumps(content)))
+    def __exit__(self, kind: type[BaseException] | None, *error) -> None:
+        try:
+            if kind is None:
+                self._flush()
+                self._finish()
+        finally:
+            self._lock.release()
 
-    def __exit__(self, *error) -> None:
-        self.flush()
+    def finish(self) -> None:
+        """Write nothing but what a writer that comes to its end does."""
+        with self:
+            pass
+
+    def _finish(self) -> None:
+        """Note how many shards there are, so that one that is missing later is found."""
+        meta = read_json(self.path / "store.json")
+        shards = len(index_paths(self.path))
+        if meta.get("finished", 0) != shards:
+            write_json(self.path / "store.json", {**meta, "finished": shards})

@@ -7,10 +7,12 @@ shares of windows beyond a threshold; local entropy. At the ends a window is cut
 Shape letters: L residues. Residues come as codes, see `scales.encode_residues`.
 """
 
+from functools import cache
+
 import numpy as np
 from jaxtyping import Float, Int
 
-from ppi_lib.scales import scale_table, window_mean
+from ppi_lib.scales import scale_table, window_mean, window_sums
 
 _SCALES = scale_table("hydropathy", "disorder", "charge")
 _WINDOWS = (19, 21, 15)
@@ -37,10 +39,24 @@ def composition(codes: Int[np.ndarray, " L"]) -> Float[np.ndarray, " 20"]:
     return np.bincount(codes, minlength=21)[:20] / len(codes)
 
 
+@cache
+def _entropy_terms(window: int) -> Float[np.ndarray, "N C"]:
+    """What a residue adds to the entropy that stands C times among the N positions of a window."""
+    shares = np.arange(window + 1) / np.maximum(np.arange(window + 1), 1)[:, None]
+    return shares * np.log2(np.maximum(shares, 1e-12))
+
+
+def local_entropies(codes: Int[np.ndarray, " L"], *windows: int) -> list[Float[np.ndarray, " L"]]:
+    """Entropy in bits of the residues in each window about each residue `(L,)`."""
+    return [
+        -_entropy_terms(window | 1)[counts[:, None], sums].sum(axis=1)
+        for window, (sums, counts) in zip(windows, window_sums(np.eye(21, dtype=int)[codes], *windows), strict=True)
+    ]
+
+
 def local_entropy(codes: Int[np.ndarray, " L"], window: int = 21) -> Float[np.ndarray, " L"]:
-    """Entropy in bits of the residues in the window about each residue `(L,)`."""
-    shares = window_mean(np.eye(21)[codes], window)
-    return -(shares * np.log2(np.maximum(shares, 1e-12))).sum(axis=1)
+    """Entropy in bits of the residues in one window about each residue `(L,)`."""
+    return local_entropies(codes, window)[0]
 
 
 def biophysics(codes: Int[np.ndarray, " L"]) -> Float[np.ndarray, " 18"]:

@@ -4,6 +4,9 @@ from jaxtyping import install_import_hook
 
 with install_import_hook("ppi_lib", "beartype.beartype"):
     import ppi_lib.checkpoint
+    import ppi_lib.import_embeddings
+    import ppi_lib.inventory
+    import ppi_lib.language_model
     import ppi_lib.plain
     import ppi_lib.predict
     import ppi_lib.pretrain

@@ -247,6 +247,47 @@ def test_files_are_downloaded_once_and_then_used_without_a_network(published, mo
     assert list(load_dataset("b4ppi_yeast", seed=1).train.a) != list(dataset.train.a)
 
 
+@pytest.fixture
+def human(tmp_path, monkeypatch):
+    """A stand-in for the human set of B4PPI in the cache, with its two tests, known by git's blob ids."""
+    folder = tmp_path / "b4ppi_human"
+    folder.mkdir()
+    ids = [f"P{i}" for i in range(16)]
+    rows = [(a, b, i, j) for i, a in enumerate(ids) for j, b in enumerate(ids[:i])]
+    split = {3: "test1", 4: "test2", 5: "test2", 6: "test2"}
+    lines = [
+        f"{a}|{b}|{int((i + j) % 4 == 0 or k % 2)}|{split.get(k % 7, 'train')}\n" for k, (a, b, i, j) in enumerate(rows)
+    ]
+    lines = [line.replace("|1|test2", "|0|test2") if k % 5 else line for k, line in enumerate(lines)]
+    contents = {
+        "pairs.csv": "uniprotID_A|uniprotID_B|isInteraction|trainTest\n" + "".join(lines),
+        "proteins.csv": "uniprotID|sequence\n" + "".join(f"{p}|MKV\n" for p in ids),
+    }
+    digests = {}
+    for name, text in contents.items():
+        (folder / name).write_text(text)
+        digests[name] = hashlib.sha1(f"blob {len(text)}\0{text}".encode()).hexdigest()
+    monkeypatch.setenv("PPI_DATA_HOME", str(tmp_path))
+    monkeypatch.setitem(datasets._FILES, "b4ppi_human", ("http://127.0.0.1:1/", digests))
+    return lines
+
+
+def test_the_human_set_has_two_tests_and_says_that_its_labels_follow_degree(human):
+    balanced, rare = load_dataset("b4ppi_human"), load_dataset("b4ppi_human_test2")
+    for dataset, test in ((balanced, "test1"), (rare, "test2")):
+        assert len(dataset.test) == sum(line.endswith(f"|{test}\n") for line in human)
+        assert any(f"labels of {dataset.name} follow node degree: " in note for note in dataset.notes)
+    assert list(balanced.train.a) == list(rare.train.a)
+    assert any("probabilities are too high" in note for note in rare.notes)
+    assert not any("probabilities are too high" in note for note in balanced.notes)
+
+
+def test_a_set_without_its_test_is_refused(human, monkeypatch):
+    monkeypatch.setattr(datasets, "read_pair_splits", lambda path: {"train": None, "other": None})
+    with pytest.raises(InputError, match="has splits other, train; expected train and test1"):
+        load_dataset("b4ppi_human")
+
+
 def test_a_changed_file_in_the_cache_is_refused(published):
     _, cache, _ = published
     load_dataset("b4ppi_yeast")
@@ -291,6 +332,16 @@ def test_b4ppi_has_the_published_counts_and_says_what_it_shares():
     assert len(dataset.train) + len(dataset.validation) == 60_738
     assert (len(dataset.test), len(dataset.proteins.sequences)) == (25_398, 6_721)
     assert any("6,612 have both proteins in train, 17,548 one and 1,238 none" in note for note in dataset.notes)
+    assert any("partners alone scores AUROC .772" in note for note in dataset.notes)
+
+
+@needs("b4ppi_human")
+def test_the_human_b4ppi_has_the_published_counts():
+    balanced, rare = load_dataset("b4ppi_human"), load_dataset("b4ppi_human_test2")
+    assert len(balanced.train) + len(balanced.validation) == 106_662
+    assert (len(balanced.test), len(rare.test)) == (24_898, 136_939)
+    assert balanced.test.labels.mean() == 0.5
+    assert rare.test.labels.mean() == pytest.approx(0.0909, abs=1e-4)
 
 
 def test_a_saved_dataset_is_loaded_as_it_was(tmp_path):

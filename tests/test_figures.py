@@ -223,3 +223,35 @@ def test_transfer_shows_intervals_and_seconds_and_refuses_a_training_of_no_time(
     assert list(figure.data[1].x) == [10.0, 100.0]
     with pytest.raises(InputError, match="seconds holds 0"):
         figures.plot_transfer(rows.assign(seconds=[0.0, 1.0]))
+
+
+def test_composition_orders_residues_by_the_first_set_and_shows_percent():
+    table = pd.DataFrame({"residue": ["A", "L"], "train": [0.4, 0.6], "test": [0.5, 0.5]})
+    figure = figures.plot_composition(table)
+    assert [(trace.name, list(trace.x), list(trace.y)) for trace in figure.data] == [
+        ("train", ["L", "A"], [60, 40]),
+        ("test", ["L", "A"], [50, 50]),
+    ]
+    with pytest.raises(InputError, match="shares from 0 to 1"):
+        figures.plot_composition(table.assign(test=[50, 50]))
+    with pytest.raises(InputError, match="expected at least one"):
+        figures.plot_composition(table[["residue"]])
+
+
+def test_storage_says_each_size():
+    figure = figures.plot_storage(pd.DataFrame({"form": ["residues", "patches"], "bytes": [45.2e9, 7.05e8]}))
+    assert list(figure.data[0].x) == [45.2e9, 7.05e8]
+    assert [text.strip() for text in figure.data[0].text] == ["45.2 GB", "705 MB"]
+    assert list(figure.layout.yaxis.ticktext) == ["residues", "patches"]
+    with pytest.raises(InputError, match="bytes holds 0"):
+        figures.plot_storage(pd.DataFrame({"form": ["a"], "bytes": [0]}))
+
+
+def test_patches_show_every_channel_over_the_residues():
+    table = pd.DataFrame({"channel": ["a", "a", "b", "b"], "patch": [1, 2, 1, 2], "value": [1.0, -2.0, 0.0, 0.5]})
+    figure = figures.plot_patches(table, "P1")
+    assert [list(trace.customdata) for trace in figure.data if trace.type == "bar"] == [[0.0, 0.5], [1.0, -2.0]]
+    assert list(figure.layout.yaxis.ticktext) == ["b", "a"]
+    assert list(figure.data[0].x) == [16.5, 48.5]
+    with pytest.raises(InputError, match="value"):
+        figures.plot_patches(table.drop(columns="value"), "P1")

@@ -1,11 +1,14 @@
+import errno
 import json
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ppi_lib.embed import embed_proteins
 from ppi_lib.errors import InputError
-from ppi_lib.proteins import Proteins
+from ppi_lib.shards import SHARD_PATCHES
 from ppi_lib.store import PatchStore, StoreInfo, StoreWriter
 
 INFO = StoreInfo("toy", "1", 4)
@@ -30,22 +33,6 @@ def test_what_is_written_is_read(tmp_path):
     assert np.array_equal(values[1, 0], one[0])
     assert values[1, 1:].abs().max() == 0
     assert lengths.tolist() == [96, 32]
-
-
-def test_a_second_run_adds_what_is_missing_and_repeats_nothing(tmp_path):
-    first = Proteins(sequences={"A": "ACDEF", "B": "GHIKL" * 20}, notes=())
-    both = Proteins(sequences={**first.sequences, "C": "MNPQR"}, notes=())
-    embed_proteins(first, tmp_path, progress=False)
-    before = {path.name: path.read_bytes() for path in tmp_path.glob("shard-*")}
-    store = embed_proteins(both, tmp_path, progress=False)
-    assert store.ids == ["A", "B", "C"]
-    assert all((tmp_path / name).read_bytes() == content for name, content in before.items())
-
-
-def test_a_changed_sequence_is_not_taken_for_the_old_one(tmp_path):
-    embed_proteins(Proteins(sequences={"A": "ACDEF", "B": "GHIKL"}, notes=()), tmp_path, progress=False)
-    with pytest.raises(InputError, match=r"1 of the proteins with another sequence, e\.g\. A"):
-        embed_proteins(Proteins(sequences={"A": "ACDEG", "B": "GHIKL"}, notes=()), tmp_path, progress=False)
 
 
 def test_a_shard_without_its_index_was_cut_off_and_does_not_count(tmp_path):
@@ -94,7 +81,7 @@ def test_a_truncated_shard_is_refused(tmp_path):
     write(tmp_path, A=np.ones((20, 4)))
     shard = tmp_path / "shard-00000.npy"
     shard.write_bytes(shard.read_bytes()[:-10])
-    with pytest.raises(InputError, match=r"shard-00000\.npy: unreadable"):
+    with pytest.raises(InputError, match=r"shard-00000\.npy: 278 bytes; its index says 288"):
         PatchStore(tmp_path)
 
 
@@ -148,3 +135,68 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
 def test_the_index_on_disk_is_plain_json(tmp_path):
     write(tmp_path, A=np.ones((1, 4)))
     assert json.loads((tmp_path / "shard-00000.json").read_text())["lengths"] == [32]
+
+
+def test_a_store_of_an_older_format_is_refused(tmp_path):
+    write(tmp_path, A=np.ones((1, 4)))
+    meta = json.loads((tmp_path / "store.json").read_text())
+    (tmp_path / "store.json").write_text(json.dumps({**meta, "format": 1}))
+    with pytest.raises(InputError, match=r"another format than 2.*embed the proteins again"):
+        PatchStore(tmp_path)
+
+
+def test_a_protein_that_stands_in_two_shards_is_refused(tmp_path):
+    write(tmp_path, A=np.ones((1, 4)))
+    for kind in ("npy", "json"):
+        shutil.copy(tmp_path / f"shard-00000.{kind}", tmp_path / f"shard-00001.{kind}")
+    with pytest.raises(InputError, match=r"1 proteins are in it twice, e\.g\. A"):
+        PatchStore(tmp_path)
+
+
+def test_a_second_writer_is_refused_while_the_first_writes_and_a_reader_is_not(tmp_path):
+    with StoreWriter(tmp_path, INFO) as writer:
+        writer.add("A", np.ones((1, 4)), 32, "")
+        with pytest.raises(InputError, match="another process is writing"), StoreWriter(tmp_path, INFO):
+            pass
+        assert len(PatchStore(tmp_path)) == 0
+    assert write(tmp_path, B=np.ones((1, 4))).ids == ["A", "B"]
+
+
+def test_after_an_error_whole_shards_stay_and_the_rest_is_not_written(tmp_path):
+    arrays = {"A": np.ones((SHARD_PATCHES, 4)), "B": np.ones((1, 4)), "C": np.full((1, 4), np.nan)}
+    with pytest.raises(InputError, match=r"^C: "):
+        write(tmp_path, **arrays)
+    store = PatchStore(tmp_path)
+    assert store.ids == ["A"]
+    assert store["A"].shape == (SHARD_PATCHES, 4)
+
+
+def test_a_full_disk_ends_the_writing_and_what_is_whole_stays(tmp_path, monkeypatch):
+    write(tmp_path, A=np.ones((1, 4)))
+
+    def full(path, content):
+        Path.open(path, "wb").write(bytes(content)[:10])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(InputError, match="No space left on device"):
+            write(tmp_path, B=np.ones((1, 4)))
+    assert sorted(path.name for path in tmp_path.glob("shard*")) == ["shard-00000.json", "shard-00000.npy"]
+    assert write(tmp_path, B=np.ones((1, 4))).ids == ["A", "B"]
+
+
+def test_what_a_killed_writer_left_half_done_is_cleared(tmp_path):
+    write(tmp_path, A=np.ones((1, 4)))
+    (tmp_path / "shard-00001.npy.tmp").write_bytes(b"half a sha")
+    write(tmp_path, B=np.ones((1, 4)))
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_shard_that_was_deleted_is_filled_again_under_its_number(tmp_path):
+    for name in "ABC":
+        write(tmp_path, **{name: np.ones((1, 4))})
+    for kind in ("npy", "json"):
+        (tmp_path / f"shard-00001.{kind}").unlink()
+    assert PatchStore(tmp_path).ids == ["A", "C"]
+    assert write(tmp_path, B=np.ones((1, 4))).ids == ["A", "B", "C"]

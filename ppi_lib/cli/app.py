@@ -27,6 +27,18 @@ class Transfer(StrEnum):
 
 
 Fasta = Annotated[Path, typer.Argument(help="Sequences: FASTA (gzip too) or a two-column table.")]
+EmbedderName = Annotated[
+    str | None,
+    typer.Option(
+        "--embedder",
+        help="profile, esmc_300m, esmc_600m, esm2_650m, a language model's folder or its owner/name on the Hub; "
+        "default: that of the store or the model, else profile.",
+    ),
+]
+Store = Annotated[
+    Path | None, typer.Option(help="Folder of embeddings, made by `ppi embed` or `ppi import`; what it lacks is added.")
+]
+Device = Annotated[str, typer.Option(help="Of a language model: auto, cpu or cuda.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 
 

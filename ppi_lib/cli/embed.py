@@ -5,14 +5,18 @@ from typing import Annotated
 
 import typer
 
-from ppi_lib.cli.app import Fasta, Quiet, app, say_notes
+from ppi_lib.cli.app import Device, EmbedderName, Fasta, Quiet, app, say_notes
 
 
-@app.command(epilog="Example: ppi embed proteins.fasta --out store/")
+@app.command(epilog="Example: ppi embed proteins.fasta --out store/    or, in place of profile: --embedder esmc_300m")
 def embed(
     proteins: Fasta,
     out: Annotated[Path, typer.Option(help="Folder of the patch store; an unfinished one is gone on with.")],
-    embedder: Annotated[str, typer.Option(help="Embedder to use.")] = "profile",
+    embedder: EmbedderName = None,
+    device: Device = "auto",
+    precision: Annotated[
+        str | None, typer.Option(help="Of a language model: float32, or bfloat16, which moves numbers by hundredths.")
+    ] = None,
     quiet: Quiet = False,
 ):
     """Embed proteins into a patch store."""
@@ -21,6 +25,5 @@ def embed(
 
     read = read_proteins(proteins)
     say_notes(read.notes)
-    store = embed_proteins(read, out, embedder=embedder, progress=not quiet)
-    fingerprint = store.fingerprint(store.ids)
-    typer.echo(f"{len(store):,} proteins in {out}, {store.info.width} wide, fingerprint {fingerprint}.")
+    store = embed_proteins(read, out, embedder=embedder, device=device, precision=precision, progress=not quiet)
+    typer.echo(f"{len(store):,} proteins in {out} by {store.info}, fingerprint {store.fingerprint(store.ids)}.")

@@ -5,13 +5,15 @@ from typing import Annotated
 
 import typer
 
-from ppi_lib.cli.app import Quiet, app, say_notes
+from ppi_lib.cli.app import EmbedderName, Quiet, Store, app, say_notes
 
 
 @app.command(epilog="Example: ppi evaluate run/ --baselines")
 def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder of a run that `ppi train` made.")],
     baselines: Annotated[bool, typer.Option("--baselines", help="Fit the baselines on the same pairs too.")] = False,
+    store: Store = None,
+    embedder: EmbedderName = None,
     quiet: Quiet = False,
 ):
     """Evaluate a run on its test pairs: metrics with protein-level intervals."""
@@ -21,10 +23,12 @@ def evaluate(
     load_checkpoint(run)
     data = load_saved(run / "data")
     say_notes(data.notes)
-    evaluate_run(run, data, quiet, baselines)
+    evaluate_run(run, data, quiet, baselines, store=store, embedder=embedder)
 
 
-def evaluate_run(run: Path, data, quiet: bool, baselines: bool) -> None:
+def evaluate_run(
+    run: Path, data, quiet: bool, baselines: bool, *, store: Path | None = None, embedder: str | None = None
+) -> None:
     """Score validation and test pairs, write the table and the scores, and print the table."""
     from ppi_lib.baselines import run_baselines
     from ppi_lib.checkpoint import load_checkpoint
@@ -34,8 +38,9 @@ def evaluate_run(run: Path, data, quiet: bool, baselines: bool) -> None:
     from ppi_lib.report import Scored, evaluate_scored, format_table
 
     checkpoint = load_checkpoint(run)
-    store = embed_proteins(data.proteins, run / "store", embedder=checkpoint.embedding.embedder, progress=not quiet)
-    checkpoint.require_store(store)
+    store = embed_proteins(
+        data.proteins, store or run / "store", embedder=embedder, wanted=checkpoint.embedding, progress=not quiet
+    )
     test, validation = (
         predict_pairs(checkpoint.model, store, pairs, progress=not quiet).probabilities
         for pairs in (data.test, data.validation)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ppi_lib.cli.app import Fasta, Quiet, app, say_notes
+from ppi_lib.cli.app import Device, EmbedderName, Fasta, Quiet, Store, app, say_notes
 from ppi_lib.errors import InputError
 
 
@@ -15,14 +15,16 @@ def predict(
     proteins: Fasta,
     pairs: Annotated[Path, typer.Argument(help="Pairs to score; labels are not needed.")],
     out: Annotated[Path, typer.Option(help="Table to write: .parquet, .tsv or .csv.")] = Path("scores.parquet"),
-    store: Annotated[Path | None, typer.Option(help="Folder that keeps the embeddings for a next time.")] = None,
+    store: Store = None,
+    embedder: EmbedderName = None,
+    device: Device = "auto",
     quiet: Quiet = False,
 ):
     """Score new pairs with a trained model."""
     import tempfile
 
     from ppi_lib.checkpoint import load_checkpoint
-    from ppi_lib.embed import check_embedder, embed_proteins
+    from ppi_lib.embed import embed_proteins
     from ppi_lib.predict import check_target, predict_pairs, write_predictions
     from ppi_lib.proteins import check_pairs, read_pairs, read_proteins
 
@@ -30,13 +32,12 @@ def predict(
     if out.resolve() in (proteins.resolve(), pairs.resolve()):
         raise InputError(f"{out}: is one of the files that are read. Choose another --out.")
     checkpoint = load_checkpoint(run)
-    check_embedder(checkpoint.embedding)
     read, table = read_proteins(proteins), read_pairs(pairs, labels="ignored")
     check_pairs(table, read, str(pairs))
     say_notes((*read.notes, *table.notes))
     with tempfile.TemporaryDirectory() as folder:
-        needed = read.take(table.proteins)
-        embedded = embed_proteins(needed, store or folder, embedder=checkpoint.embedding.embedder, progress=not quiet)
+        options = {"embedder": embedder, "wanted": checkpoint.embedding, "device": device, "progress": not quiet}
+        embedded = embed_proteins(read.take(table.proteins), store or folder, **options)
         prediction = predict_pairs(checkpoint.model, embedded, table, progress=not quiet)
     write_predictions(table, prediction, checkpoint.threshold, out)
     called = int((prediction.probabilities >= checkpoint.threshold).sum())

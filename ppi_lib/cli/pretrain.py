@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ppi_lib.cli.app import Quiet, Size, app, say_notes
+from ppi_lib.cli.app import Device, EmbedderName, Quiet, Size, Store, app, say_notes
 from ppi_lib.errors import InputError
 
 
@@ -17,6 +17,9 @@ def pretrain(
     ),
     dataset: Annotated[str | None, typer.Option(help="In place of a file: its training proteins, no label.")] = None,
     size: Annotated[Size, typer.Option(help="Preset of the model.")] = Size.v5,
+    store: Store = None,
+    embedder: EmbedderName = None,
+    device: Device = "auto",
     epochs: Annotated[int | None, typer.Option(help="Most epochs; default: what suits the size.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Proteins of an optimiser step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the schedule.")] = None,
@@ -31,6 +34,7 @@ def pretrain(
     from dataclasses import replace
 
     from ppi_lib.datasets import load_dataset
+    from ppi_lib.embed import embed_proteins
     from ppi_lib.files import make_folder
     from ppi_lib.pretrain import SETTINGS
     from ppi_lib.proteins import read_proteins
@@ -49,17 +53,18 @@ def pretrain(
         read, train, notes = data.proteins, data.train.proteins, data.notes
         held_out = sorted(set(data.validation.proteins) - set(train)) or None
     say_notes(notes)
-    _pretrain(read.take([*train, *(held_out or ())]), train, held_out, out, size.value, config, dataset, quiet)
+    needed, place = read.take([*train, *(held_out or ())]), store or out / "store"
+    embedded = embed_proteins(needed, place, embedder=embedder, device=device, progress=not quiet)
+    _pretrain(embedded, train, held_out, out, size.value, config, dataset, quiet)
 
 
-def _pretrain(read, train, held_out, out: Path, size: str, config, dataset: str | None, quiet: bool) -> None:
-    """Embed, pretrain, and print how well hidden patches are rebuilt."""
-    from ppi_lib.embed import embed_proteins
+def _pretrain(store, train, held_out, out: Path, size: str, config, dataset: str | None, quiet: bool) -> None:
+    """Pretrain, and print how well hidden patches are rebuilt."""
     from ppi_lib.pretrain import pretrain_checkpoint
     from ppi_lib.profile import GROUPS
     from ppi_lib.progress import ProgressBar
 
-    store, bar = embed_proteins(read, out / "store", progress=not quiet), ProgressBar()
+    bar = ProgressBar()
     callbacks = () if quiet else (bar,)
     about = {} if dataset is None else {"dataset": dataset}
     result = pretrain_checkpoint(
@@ -68,7 +73,7 @@ def _pretrain(read, train, held_out, out: Path, size: str, config, dataset: str 
         held_out,
         size=size,
         config=config,
-        groups=GROUPS,
+        groups=GROUPS if store.info.embedder == "profile" else None,
         out=out,
         provenance=about,
         callbacks=callbacks,

@@ -10,7 +10,7 @@ from ppi_lib.cli.app import Size, app
 
 @app.command(epilog="Example: ppi run --dataset demo")
 def run(
-    dataset: Annotated[str, typer.Option(help="demo, bernett or b4ppi_yeast.")] = "demo",
+    dataset: Annotated[str, typer.Option(help="demo, bernett, b4ppi_yeast or b4ppi_human.")] = "demo",
     size: Annotated[Size | None, typer.Option(help="Preset; default: v3 for demo, else v5.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for all results; default: runs/<dataset>.")] = None,
     notebooks: Annotated[Path, typer.Option(help="Folder of the notebooks.")] = Path("notebooks"),

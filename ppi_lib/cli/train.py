@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ppi_lib.cli.app import Quiet, Size, Transfer, app, say_notes
+from ppi_lib.cli.app import Device, EmbedderName, Quiet, Size, Store, Transfer, app, say_notes
 from ppi_lib.cli.evaluate import evaluate_run
 from ppi_lib.errors import InputError
 
@@ -18,10 +18,15 @@ def train(
     proteins: Annotated[Path | None, typer.Argument(help="Sequences: FASTA or a two-column table.")] = None,
     pairs: Annotated[Path | None, typer.Argument(help="Labelled pairs; split by protein unless told how.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run; a run that was cut off is gone on with.")] = Path("run"),
-    dataset: Annotated[str | None, typer.Option(help="In place of files: demo, bernett or b4ppi_yeast.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="In place of files: demo, bernett, b4ppi_yeast or _human.")
+    ] = None,
     validation: Annotated[Path | None, typer.Option(help="Validation pairs.")] = None,
     test: Annotated[Path | None, typer.Option(help="Test pairs.")] = None,
     size: Annotated[Size, typer.Option(help="Preset of the model.")] = Size.v5,
+    store: Store = None,
+    embedder: EmbedderName = None,
+    device: Device = "auto",
     encoder: Annotated[Path | None, typer.Option(help="Pretrained encoder, as `ppi pretrain` leaves it.")] = None,
     transfer: Annotated[Transfer, typer.Option(help="Freeze it, adapt it (lora), or train it too.")] = Transfer.frozen,
     epochs: Annotated[int | None, typer.Option(help="Most epochs; default: what suits the size.")] = None,
@@ -35,6 +40,7 @@ def train(
 
     from ppi_lib.checkpoint import read_encoder
     from ppi_lib.datasets import load_dataset, load_files
+    from ppi_lib.embed import embed_proteins
     from ppi_lib.encoder import PRESETS
     from ppi_lib.files import make_folder
     from ppi_lib.train import suited
@@ -45,16 +51,22 @@ def train(
     settings = {name: value for name, value in given.items() if value is not None}
     config = replace(suited(size.value, transfer.value), seed=seed, **settings)
     _keep_given_files((proteins, pairs, validation, test), out / "data")
+    wanted = None
     if encoder is not None:
-        read_encoder(encoder).adapt(PRESETS[size.value])
+        read = read_encoder(encoder)
+        wanted = read.embedding
+        read.adapt(replace(PRESETS[size.value], embedding_width=read.known["embedding_width"]))
     make_folder(out)
     if dataset is not None:
         data = load_dataset(dataset, seed=seed)
     else:
         data = load_files(proteins, pairs, validation_path=validation, test_path=test, seed=seed)
     say_notes(data.notes)
-    _train(data, out, quiet, size=size.value, transfer=transfer.value, encoder=encoder, config=config)
-    evaluate_run(out, data, quiet, baselines=False)
+    place = store or out / "store"
+    options = {"embedder": embedder, "wanted": wanted, "device": device, "progress": not quiet}
+    embedded = embed_proteins(data.proteins, place, **options)
+    _train(data, embedded, out, quiet, size=size.value, transfer=transfer.value, encoder=encoder, config=config)
+    evaluate_run(out, data, quiet, baselines=False, store=place)
 
 
 def _keep_given_files(files: Iterable[Path | None], folder: Path) -> None:
@@ -64,14 +76,12 @@ def _keep_given_files(files: Iterable[Path | None], folder: Path) -> None:
         raise InputError(f"{inside[0]}: lies where the run would write its copy of the data. Choose another --out.")
 
 
-def _train(data, out: Path, quiet: bool, **options) -> None:
-    """Embed, train, and keep beside the model the data that it was trained and is to be tested on."""
+def _train(data, store, out: Path, quiet: bool, **options) -> None:
+    """Train, and keep beside the model the data that it was trained and is to be tested on."""
     from ppi_lib.datasets import save_dataset
-    from ppi_lib.embed import embed_proteins
     from ppi_lib.progress import ProgressBar
     from ppi_lib.train import train_checkpoint
 
-    store = embed_proteins(data.proteins, out / "store", progress=not quiet)
     bar = ProgressBar()
     about = {"dataset": data.name, "notes": data.notes}
     callbacks = () if quiet else (bar,)
