@@ -65,7 +65,7 @@ def test_bfloat16_is_near(model, store, some_pairs):
         for dtype in (torch.float32, torch.bfloat16)
     )
     assert rough.dtype == torch.float32
-    assert 0 < (rough - exact).abs().max() < 0.1 * exact.std()
+    assert 0 < (rough - exact).abs().max() < 0.5 * exact.std()
 
 
 def test_the_pairs_beside_it_and_the_order_of_the_two_change_nothing(model, store, some_pairs):
