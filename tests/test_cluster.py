@@ -67,11 +67,6 @@ def test_two_workers_one_of_them_killed_in_the_middle_give_the_whole_table(model
     assert not (tmp_path / "s.parquet.parts").exists()
 
 
-def test_workers_of_this_machine_are_started_when_asked_for(model, store, tmp_path):
-    whole = run(model, store, tmp_path / "whole.parquet")
-    assert run(model, store, tmp_path / "s.parquet", workers=1).equals(whole)
-
-
 def test_what_is_done_is_not_given_to_workers(model, store, tmp_path, monkeypatch):
     """A stopped screening goes on elsewhere: here on Dask, in its second half."""
     whole = run(model, store, tmp_path / "whole.parquet")
@@ -100,12 +95,15 @@ def test_no_scheduler_and_no_worker_are_said(model, store, tmp_path, monkeypatch
         port = free.getsockname()[1]
     with pytest.raises(InputError, match="no Dask scheduler answers"):
         screen(model, store, out=tmp_path / "x.parquet", scheduler=f"tcp://127.0.0.1:{port}", progress=False)
-    with LocalCluster(0, dashboard_address=None) as cluster, pytest.raises(InputError, match="has no worker after 1 s"):
+    with (
+        LocalCluster(n_workers=0, processes=False, dashboard_address=None) as cluster,
+        pytest.raises(InputError, match="has no worker after 1 s"),
+    ):
         screen(model, store, out=tmp_path / "x.parquet", scheduler=cluster.scheduler_address, progress=False)
 
 
 def test_a_worker_does_not_take_a_new_job_in_the_same_folder_for_the_old_one(tiny, model, store, tmp_path):
-    with LocalCluster(1, threads_per_worker=1, dashboard_address=None) as cluster:
+    with LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
         tables = []
         for each in (model, create_ppi_classifier(config=tiny, seed=9)):
             tables.append(run(each, store, tmp_path / "s.parquet", scheduler=cluster.scheduler_address))
