@@ -5,8 +5,8 @@ pair needs one protein's numbers, its pairs are taken together: on each side the
 and groups of equal size are one batched product. Any list of pairs can be scored; it is fastest when every protein of
 a chunk has many pairs there (64 proteins against 64).
 
-The choice worth knowing: in bfloat16 only what goes into a product is rounded; the residual stream, the first layer,
-the softmaxes, the norms and the end of the head are float32.
+The choice worth knowing: in bfloat16 only what goes into a product is rounded; the residual stream, the attention,
+the norms and the end of the head are float32.
 
 Shape letters: B pairs of a chunk, G groups of M pairs each (a group: the pairs of one protein on one side), P patches,
 D model width, F feed-forward width, H heads, C width of a head. Masks: True = real, False = padding.
@@ -25,6 +25,7 @@ from ppi_lib.model import CrossAttentionLayer, PPIClassifier
 CHUNK = 4096
 """Pairs that go through a step at once: on a CPU their activations stay in the last cache."""
 _GROUPS = 64
+_ROWS = 2048
 
 
 class _Run(NamedTuple):
@@ -145,7 +146,7 @@ class PairScorer:
     def _feed_forward(self, layer: CrossAttentionLayer, x: Float[Tensor, "B D"]) -> None:
         """Add the feed-forward of x to x."""
         network = layer.feedforward
-        for part in x.split(CHUNK):
+        for part in x.split(_ROWS):
             first, second = self.linears[network.linear1], self.linears[network.linear2]
             hidden = self._buffer("hidden", len(part), len(first.bias), self.dtype)
             torch.addmm(first.bias, layer.norm2(part).to(self.dtype), first.weight.T, out=hidden)
@@ -177,22 +178,26 @@ class PairScorer:
         x.add_(self.linears[attention.out_proj](context.to(self.dtype)))
 
     def _attend(self, side: _Side, query: Float[Tensor, "B D"], factors: Factors, number: int) -> _Partial:
-        """Let each pair's query read the tokens of its protein on one side."""
-        query = side.gather(query)
-        context = torch.empty_like(query, dtype=torch.float32)
+        """Let each pair's query read the tokens of its protein on one side; small products, so always in float32."""
+        query = side.gather(query).float()
+        context = torch.empty_like(query)
         largest, total = (context.new_empty(len(query), self.heads) for _ in range(2))
         for proteins, pairs in side.runs:
             rows, mask = (tensor.to(self.device) for tensor in _rows_of(factors, proteins))
             key, value = (
-                table[number].index_select(0, rows.flatten()).unflatten(0, rows.shape).unflatten(2, (self.heads, -1))
+                table[number]
+                .index_select(0, rows.flatten())
+                .float()
+                .unflatten(0, rows.shape)
+                .unflatten(2, (self.heads, -1))
                 for table in (factors.keys, factors.later_values)
             )
             grouped = query[pairs].view(len(proteins), -1, self.heads, key.shape[-1]).transpose(1, 2)
-            scores = (grouped @ key.permute(0, 2, 3, 1)).float().mul_(key.shape[-1] ** -0.5)
+            scores = (grouped @ key.permute(0, 2, 3, 1)).mul_(key.shape[-1] ** -0.5)
             scores.masked_fill_(~mask[:, None, None], -torch.inf)
             most = scores.amax(dim=-1, keepdim=True)
             scores.sub_(most).exp_()
-            read = scores.to(value.dtype) @ value.transpose(1, 2)
+            read = scores @ value.transpose(1, 2)
             context[pairs].view(len(proteins), -1, self.heads, key.shape[-1]).copy_(read.transpose(1, 2))
             largest[pairs] = most[..., 0].transpose(1, 2).flatten(0, 1)
             total[pairs] = scores.sum(dim=-1).transpose(1, 2).flatten(0, 1)

@@ -127,7 +127,7 @@ def screen(
     Called again with the same arguments, a screening that was stopped goes on.
     """
     plan = _make_plan(store, proteins_a, proteins_b, top_k, threshold, self_pairs, band)
-    out, start = _check_out(out), time.monotonic()
+    out, start = check_out(out), time.monotonic()
     if store.info.width != model.config.embedding_width:
         raise InputError(
             f"{store.path}: embeddings are {store.info.width} wide; the model reads {model.config.embedding_width}. "
@@ -188,7 +188,7 @@ def _by_length(store: PatchStore, proteins: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(proteins, key=lambda protein: (store.length(protein), protein)))
 
 
-def _check_out(out: str | Path) -> Path:
+def check_out(out: str | Path) -> Path:
     """Return the file to write, or say what is wrong with it."""
     out = Path(out)
     if out.suffix != ".parquet":

@@ -33,8 +33,9 @@ def screen(
     from ppi_lib.checkpoint import load_checkpoint
     from ppi_lib.embed import check_embedder, embed_proteins
     from ppi_lib.proteins import read_proteins
-    from ppi_lib.screen import screen
+    from ppi_lib.screen import check_out, screen
 
+    check_out(out)
     checkpoint = load_checkpoint(run, device="cuda" if torch.cuda.is_available() else "cpu")
     check_embedder(checkpoint.embedding)
     sets = []
