@@ -25,7 +25,6 @@ from ppi_lib.model import CrossAttentionLayer, PPIClassifier
 CHUNK = 4096
 """Pairs that go through a step at once: on a CPU their activations stay in the last cache."""
 _GROUPS = 64
-_ROWS = 2048
 
 
 class _Run(NamedTuple):
@@ -146,7 +145,7 @@ class PairScorer:
     def _feed_forward(self, layer: CrossAttentionLayer, x: Float[Tensor, "B D"]) -> None:
         """Add the feed-forward of x to x."""
         network = layer.feedforward
-        for part in x.split(_ROWS):
+        for part in x.split(CHUNK):
             first, second = self.linears[network.linear1], self.linears[network.linear2]
             hidden = self._buffer("hidden", len(part), len(first.bias), self.dtype)
             torch.addmm(first.bias, layer.norm2(part).to(self.dtype), first.weight.T, out=hidden)
