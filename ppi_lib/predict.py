@@ -6,14 +6,19 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Int
+from torch import Tensor
+from tqdm.auto import tqdm
 
 from ppi_lib.errors import InputError
+from ppi_lib.factors import encode_factors
 from ppi_lib.files import write_atomically
 from ppi_lib.loop import resolve_precision
+from ppi_lib.memory import keep_freed_memory
 from ppi_lib.model import PPIClassifier
 from ppi_lib.proteins import Pairs
+from ppi_lib.scorer import CHUNK, PairScorer
 from ppi_lib.store import PatchStore
-from ppi_lib.tokens import encode_proteins, score_pairs
 
 
 class Prediction(NamedTuple):
@@ -35,10 +40,34 @@ def predict_pairs(
 
     In `float32` a pair's logit does not depend on the pairs beside it; `bfloat16` and `auto` are faster and
     move it by some hundredths."""
+    if not len(pairs):
+        return Prediction(np.empty(0), np.empty(0))
+    keep_freed_memory()
     dtype = resolve_precision(precision, model.encoder.cls_token.device)
-    table = encode_proteins(model, store, pairs.proteins, dtype=dtype, progress=progress)
-    logits = score_pairs(model, table, table.places(pairs.a), table.places(pairs.b), dtype=dtype).astype(np.float64)
-    return Prediction(logits, torch.from_numpy(logits).sigmoid().numpy())
+    factors = encode_factors(model, store, pairs.proteins, dtype, progress)
+    scorer = PairScorer(model, dtype)
+    a, b = factors.places(pairs.a), factors.places(pairs.b)
+    first, second = torch.minimum(a, b), torch.maximum(a, b)  # (A, B) and (B, A) are the same computation
+    logits = torch.empty(len(a), dtype=torch.float64)
+    bar = tqdm(total=len(a), desc="predict", unit="pair", disable=not progress)
+    for rows in _by_protein(first, second, len(factors.proteins)).split(CHUNK):
+        logits[rows] = scorer.score(factors, first[rows], second[rows]).double().cpu()
+        bar.update(len(rows))
+    bar.close()
+    return Prediction(logits.numpy(), logits.sigmoid().numpy())
+
+
+def _by_protein(a: Int[Tensor, " B"], b: Int[Tensor, " B"], proteins: int) -> Int[Tensor, " B"]:
+    """Return an order of the pairs in which a chunk has few proteins, each with several pairs.
+
+    The table of all pairs is cut into squares that hold about a chunk of the given ones, and these are taken square by
+    square.
+    """
+    edge = max(1, int(proteins * (CHUNK / 2 / max(1, len(a))) ** 0.5))
+    order = torch.argsort(b, stable=True)
+    for key in (a, b // edge, a // edge):  # the last key counts most
+        order = order[torch.argsort(key[order], stable=True)]
+    return order
 
 
 _WRITERS = {".parquet": "to_parquet", ".tsv": "to_csv", ".csv": "to_csv"}

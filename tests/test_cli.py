@@ -87,6 +87,22 @@ def test_predict_scores_every_pair_in_order(files, run, tmp_path, monkeypatch, c
     assert np.allclose(scores["probability"], 1 / (1 + np.exp(-scores["logit"])))
 
 
+def test_screen_keeps_the_best_partners_and_is_there_the_second_time(files, run, tmp_path, monkeypatch, capsys):
+    target = tmp_path / "screen.parquet"
+    arguments = ("screen", run, files / "proteins.fasta", "--out", target, "--top-k", 2, "--quiet")
+    status, out, err = ppi(monkeypatch, capsys, *arguments)
+    assert status == 0, err
+    assert "12,720 pairs screened" in out
+    table = pd.read_parquet(target)
+    assert 160 <= len(table) <= 320
+    assert ((table["rank_in_a"] <= 2) | (table["rank_in_b"] <= 2)).all()
+    assert ppi(monkeypatch, capsys, *arguments)[0] == 0
+    assert pd.read_parquet(target).equals(table)
+    status, _, err = ppi(monkeypatch, capsys, *arguments[:-3], "--top-k", 3)
+    assert status == 2
+    assert "another top_k 2 (now 3)" in err
+
+
 def test_embed_makes_a_store(files, tmp_path, monkeypatch, capsys):
     status, out, _ = ppi(monkeypatch, capsys, "embed", files / "proteins.fasta", "--out", tmp_path / "s", "--quiet")
     assert status == 0
@@ -130,7 +146,7 @@ def test_one_table_is_split_by_protein(tmp_path, monkeypatch, capsys):
     assert "test pairs" in out
 
 
-@pytest.mark.parametrize("verb", ["embed", "pretrain", "train", "evaluate", "predict", "run"])
+@pytest.mark.parametrize("verb", ["embed", "pretrain", "train", "evaluate", "predict", "screen", "run"])
 def test_help_shows_an_example(verb, monkeypatch, capsys):
     status, out, _ = ppi(monkeypatch, capsys, verb, "--help")
     assert status == 0
@@ -150,6 +166,17 @@ def bad_calls(files, run, folder):
         ),
         "NOPE": ("predict", run, fasta, folder / "unknown.tsv", "--out", folder / "x.tsv"),
         "expected .parquet, .tsv, .csv": ("predict", run, fasta, files / "test.tsv", "--out", folder / "x.xls"),
+        "top_k is 160; expected 1 to 159": (
+            "screen",
+            run,
+            fasta,
+            "--top-k",
+            160,
+            "--out",
+            folder / "s.parquet",
+            "--quiet",
+        ),
+        "writes .parquet": ("screen", run, fasta, "--out", folder / "s.tsv", "--quiet"),
         "no trained model": ("predict", folder, fasta, files / "test.tsv", "--out", folder / "x.tsv"),
         "line 2": ("train", fasta, folder / "label.tsv", "--out", folder / "r"),
         "Give a FASTA file or --dataset": ("pretrain", "--out", folder / "r"),
@@ -172,7 +199,7 @@ def bad_calls(files, run, folder):
     }
 
 
-@pytest.mark.parametrize("case", range(14))
+@pytest.mark.parametrize("case", range(16))
 def test_bad_input_is_one_line_and_status_2(case, files, run, tmp_path, monkeypatch, capsys):
     message, arguments = list(bad_calls(files, run, tmp_path).items())[case]
     status, _, err = ppi(monkeypatch, capsys, *arguments)

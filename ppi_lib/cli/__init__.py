@@ -2,7 +2,7 @@
 
 import sys
 
-from ppi_lib.cli import embed, evaluate, imports, predict, pretrain, run, store, train  # noqa: F401  (each registers its verb)
+from ppi_lib.cli import embed, evaluate, imports, predict, pretrain, run, screen, store, train  # noqa: F401
 from ppi_lib.cli.app import app
 from ppi_lib.errors import InputError
 

@@ -1,0 +1,65 @@
+"""`ppi screen`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ppi_lib.cli.app import Fasta, Quiet, app, say_notes
+
+
+@app.command(epilog="Example: ppi screen run/ proteins.fasta --top-k 50 --out screen.parquet")
+def screen(
+    run: Annotated[Path, typer.Argument(help="Folder of a run that `ppi train` made.")],
+    proteins: Fasta,
+    against: Annotated[
+        Path | None, typer.Option(help="FASTA of a second set; without it PROTEINS among themselves.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Parquet file to write; a stopped screening goes on.")] = Path(
+        "screen.parquet"
+    ),
+    top_k: Annotated[int | None, typer.Option(help="Keep the best partners of each protein of PROTEINS.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="Keep pairs of at least this probability.")] = None,
+    self_pairs: Annotated[bool, typer.Option("--self-pairs", help="Pair each protein with itself too.")] = False,
+    precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto: what this machine does best.")] = "auto",
+    workers: Annotated[int, typer.Option(help="Dask processes on this machine; 0: none.")] = 0,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://...")] = None,
+    store: Annotated[Path | None, typer.Option(help="Folder of the embeddings; without it beside OUT.")] = None,
+    quiet: Quiet = False,
+):
+    """Score all pairs of a set of proteins, or of two sets."""
+    import torch
+
+    from ppi_lib.checkpoint import load_checkpoint
+    from ppi_lib.embed import check_embedder, embed_proteins
+    from ppi_lib.proteins import read_proteins
+    from ppi_lib.screen import check_out, screen
+
+    check_out(out)
+    checkpoint = load_checkpoint(run, device="cuda" if torch.cuda.is_available() else "cpu")
+    check_embedder(checkpoint.embedding)
+    sets = []
+    folder = store or out.with_name(out.name + ".store")
+    for path in filter(None, (proteins, against)):
+        read = read_proteins(path)
+        say_notes(read.notes)
+        embedded = embed_proteins(read, folder, embedder=checkpoint.embedding.embedder, progress=not quiet)
+        sets.append(tuple(read.sequences))
+    result = screen(
+        checkpoint.model,
+        embedded,
+        *sets,
+        out=out,
+        top_k=top_k,
+        threshold=threshold,
+        self_pairs=self_pairs,
+        precision=precision,
+        workers=workers,
+        scheduler=scheduler,
+        progress=not quiet,
+    )
+    of, by = result.provenance["of"], result.provenance["by"]
+    typer.echo(
+        f"{result.pairs:,} pairs screened ({of['precision']} on {by['device']}, {result.seconds:,.0f} s); "
+        f"{result.kept:,} kept in {out}."
+    )
