@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ppi_lib.cli.app import Fasta, Quiet, app, say_notes
+from ppi_lib.cli.app import EmbedderName, Fasta, Quiet, Store, app, say_notes
 
 
 @app.command(epilog="Example: ppi screen run/ proteins.fasta --top-k 50 --out screen.parquet")
@@ -24,26 +24,26 @@ def screen(
     precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto: what this machine does best.")] = "auto",
     workers: Annotated[int, typer.Option(help="Dask processes on this machine; 0: none.")] = 0,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler, tcp://...")] = None,
-    store: Annotated[Path | None, typer.Option(help="Folder of the embeddings; without it beside OUT.")] = None,
+    store: Store = None,
+    embedder: EmbedderName = None,
     quiet: Quiet = False,
 ):
-    """Score all pairs of a set of proteins, or of two sets."""
+    """Score all pairs of a set of proteins, or of two sets; without --store the embeddings lie beside OUT."""
     import torch
 
     from ppi_lib.checkpoint import load_checkpoint
-    from ppi_lib.embed import check_embedder, embed_proteins
+    from ppi_lib.embed import embed_proteins
     from ppi_lib.proteins import read_proteins
     from ppi_lib.screen import check_out, screen
 
     check_out(out)
     checkpoint = load_checkpoint(run, device="cuda" if torch.cuda.is_available() else "cpu")
-    check_embedder(checkpoint.embedding)
     sets = []
     folder = store or out.with_name(out.name + ".store")
     for path in filter(None, (proteins, against)):
         read = read_proteins(path)
         say_notes(read.notes)
-        embedded = embed_proteins(read, folder, embedder=checkpoint.embedding.embedder, progress=not quiet)
+        embedded = embed_proteins(read, folder, embedder=embedder, wanted=checkpoint.embedding, progress=not quiet)
         sets.append(tuple(read.sequences))
     result = screen(
         checkpoint.model,
