@@ -128,20 +128,30 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix != ".lock"}
 
 
+def wait_for_files(folder: Path, more: int, process: subprocess.Popen) -> None:
+    """Wait until `process` has put `more` files of shards into `folder`, or is done."""
+    before = len(list(folder.glob("shard-*")))
+    while process.poll() is None and len(list(folder.glob("shard-*"))) < before + more:
+        time.sleep(0.002)
+
+
 def measure_kills(folder: Path, kills: int, count: int) -> dict[str, float | bool | list[int]]:
+    """Kill after none to two more files, and a random moment more."""
     start_child(count, "profile", folder / "whole").communicate()
-    generator, held, moment = random.Random(0), [], 1.0
+    generator, held, killed = random.Random(0), [], 0
     for _ in range(kills):
         process = start_child(count, "profile", folder / "killed")
-        time.sleep(generator.uniform(0, moment))
+        wait_for_files(folder / "killed", generator.randint(0, 2), process)
+        time.sleep(generator.uniform(0, 0.3))
         process.send_signal(signal.SIGKILL)
         process.communicate()
+        killed += process.returncode == -signal.SIGKILL
         there = (folder / "killed" / "store.json").exists()
         held.append(len(PatchStore(folder / "killed")) if there else 0)
     start_child(count, "profile", folder / "killed").communicate()
     ids = PatchStore(folder / "killed").ids
     return {
-        "kills": kills,
+        "kills": killed,
         "proteins": count,
         "proteins_that_were_whole_after_each_kill": held,
         "same_bytes": contents(folder / "killed") == contents(folder / "whole"),
@@ -173,7 +183,7 @@ def main() -> None:
     measures = {
         "store": lambda folder: measure_store(folder, 20_000),
         "memory": measure_memory,
-        "kills": lambda folder: measure_kills(folder, options.kills, 4_000),
+        "kills": lambda folder: measure_kills(folder, options.kills, 5_000),
         "bernett": measure_bernett,
     }
     content = json.loads(RESULT.read_text()) if RESULT.exists() else {}

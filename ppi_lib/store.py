@@ -214,6 +214,8 @@ class StoreWriter:
             raise InputError(
                 f"{self.path}: another process is writing to this store. Wait for it, or choose another folder."
             ) from error
+        except OSError as error:
+            raise InputError(f"{self.path}: can't be written to ({error}). Choose another folder.") from error
         try:
             self.done = self._open()
         except BaseException:

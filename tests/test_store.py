@@ -200,3 +200,9 @@ def test_a_shard_that_was_deleted_is_filled_again_under_its_number(tmp_path):
         (tmp_path / f"shard-00001.{kind}").unlink()
     assert PatchStore(tmp_path).ids == ["A", "C"]
     assert write(tmp_path, B=np.ones((1, 4))).ids == ["A", "B", "C"]
+
+
+def test_a_folder_that_cannot_be_locked_is_refused(tmp_path):
+    (tmp_path / "store.lock").mkdir()
+    with pytest.raises(InputError, match="can't be written to"), StoreWriter(tmp_path, INFO):
+        pass

@@ -38,10 +38,8 @@ def train(
     """Train a classifier and evaluate it on held-out proteins."""
     from dataclasses import replace
 
-    from ppi_lib.checkpoint import read_encoder
     from ppi_lib.datasets import load_dataset, load_files
     from ppi_lib.embed import embed_proteins
-    from ppi_lib.encoder import PRESETS
     from ppi_lib.files import make_folder
     from ppi_lib.train import suited
 
@@ -51,11 +49,7 @@ def train(
     settings = {name: value for name, value in given.items() if value is not None}
     config = replace(suited(size.value, transfer.value), seed=seed, **settings)
     _keep_given_files((proteins, pairs, validation, test), out / "data")
-    wanted = None
-    if encoder is not None:
-        read = read_encoder(encoder)
-        wanted = read.embedding
-        read.adapt(replace(PRESETS[size.value], embedding_width=read.known["embedding_width"]))
+    wanted = None if encoder is None else _check_encoder(encoder, size)
     make_folder(out)
     if dataset is not None:
         data = load_dataset(dataset, seed=seed)
@@ -67,6 +61,18 @@ def train(
     embedded = embed_proteins(data.proteins, place, **options)
     _train(data, embedded, out, quiet, size=size.value, transfer=transfer.value, encoder=encoder, config=config)
     evaluate_run(out, data, quiet, baselines=False, store=place)
+
+
+def _check_encoder(path: Path, size: Size):
+    """Raise `InputError` unless an encoder has the sizes of the preset; return the embeddings that it reads."""
+    from dataclasses import replace
+
+    from ppi_lib.checkpoint import read_encoder
+    from ppi_lib.encoder import PRESETS
+
+    encoder = read_encoder(path)
+    encoder.adapt(replace(PRESETS[size.value], embedding_width=encoder.known["embedding_width"]))
+    return encoder.embedding
 
 
 def _keep_given_files(files: Iterable[Path | None], folder: Path) -> None:
