@@ -87,6 +87,19 @@ def test_predict_scores_every_pair_in_order(files, run, tmp_path, monkeypatch, c
     assert np.allclose(scores["probability"], 1 / (1 + np.exp(-scores["logit"])))
 
 
+def test_audit_says_what_it_found_and_leaves_the_tables(files, tmp_path, monkeypatch, capsys):
+    splits = ("--validation", files / "validation.tsv", "--test", files / "test.tsv")
+    arguments = (files / "proteins.fasta", files / "train.tsv", *splits, "--out", tmp_path / "audit")
+    status, out, err = ppi(monkeypatch, capsys, "audit", *arguments)
+    assert status == 0, err
+    assert "No protein of the 80 test pairs was seen before" in out
+    assert "Length alone: AUROC" in out
+    left = {path.stem for path in (tmp_path / "audit").iterdir()}
+    assert left == {
+        *("findings", "classes", "shared_pairs", "conflicts", "duplicates", "neighbours", "degree", "without_biology")
+    }
+
+
 def test_embed_makes_a_store(files, tmp_path, monkeypatch, capsys):
     status, out, _ = ppi(monkeypatch, capsys, "embed", files / "proteins.fasta", "--out", tmp_path / "s", "--quiet")
     assert status == 0
@@ -130,7 +143,7 @@ def test_one_table_is_split_by_protein(tmp_path, monkeypatch, capsys):
     assert "test pairs" in out
 
 
-@pytest.mark.parametrize("verb", ["embed", "pretrain", "train", "evaluate", "predict", "run"])
+@pytest.mark.parametrize("verb", ["audit", "embed", "pretrain", "train", "evaluate", "predict", "run"])
 def test_help_shows_an_example(verb, monkeypatch, capsys):
     status, out, _ = ppi(monkeypatch, capsys, verb, "--help")
     assert status == 0

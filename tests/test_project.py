@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FIRST_FLOOR = {
     *("train", "pretrain", "embed", "datasets", "baselines", "predict", "probe"),
-    *("report", "plain", "progress", "notebooks", "cli"),
+    *("audit", "report", "plain", "progress", "notebooks", "cli"),
 }
 
 
