@@ -9,7 +9,10 @@ import pandas as pd
 from ppi_lib.evaluate import best_threshold, bootstrap_intervals, compute_metrics
 from ppi_lib.proteins import Pairs
 
-INTERVALS = ("auroc", "auprc", "accuracy", "f1", "precision", "recall", "mcc", "brier", "ece")
+INTERVALS = (
+    *("auroc", "auprc", "auprc_1_10", "precision_at_100", "recall_at_fdr_10"),
+    *("accuracy", "f1", "precision", "recall", "mcc", "pp_mcc", "brier", "ece"),
+)
 
 
 class Scored(NamedTuple):
@@ -55,7 +58,7 @@ def evaluate_scored(
     rows = []
     for one in scored:
         threshold = best_threshold(validation.labels, one.validation_probabilities)
-        metrics = compute_metrics(test.labels, one.probabilities, threshold)
+        metrics = compute_metrics(test.labels, one.probabilities, threshold, test.a, test.b)
         intervals = bootstrap_intervals(
             test.labels, one.probabilities, test.a, test.b, threshold, draws=draws, seed=seed
         )
