@@ -63,7 +63,8 @@ def _check(splits: dict[str, Pairs], proteins: Proteins) -> None:
     for name, pairs in splits.items():
         if pairs.labels is not None and pairs.labels.dtype.kind not in "fiub":
             raise InputError(
-                f"The {name} labels are of type {pairs.labels.dtype}, such as {pairs.labels[0]!r}; expected 0 and 1."
+                f"The {name} labels are of type {pairs.labels.dtype}, such as {str(pairs.labels[0])!r}; expected numbers, "
+                "0 and 1. Convert them."
             )
         check_classes(pairs, name)
         check_pairs(pairs, proteins, name)

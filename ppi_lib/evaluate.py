@@ -76,7 +76,7 @@ def _check(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
     for name, values in (("labels", labels), ("probabilities", probabilities)):
         if np.asarray(values).dtype.kind not in "fiub":
             raise InputError(
-                f"{name} are of type {np.asarray(values).dtype}, such as {np.asarray(values).flat[0]!r}; expected "
+                f"{name} are of type {np.asarray(values).dtype}, such as {str(np.asarray(values).flat[0])!r}; expected "
                 "numbers. Convert them, labels to 0 and 1."
             )
     y, p = np.asarray(labels, dtype=float), np.asarray(probabilities, dtype=float)

@@ -15,11 +15,17 @@ def predict(
     proteins: Fasta,
     pairs: Annotated[Path, typer.Argument(help="Pairs to score; labels are not needed.")],
     out: Annotated[Path, typer.Option(help="Table to write: .parquet, .tsv or .csv.")] = Path("scores.parquet"),
+    prevalence: Annotated[
+        float | None,
+        typer.Option(help="Share of positives among your pairs, such as 0.001; default: as in validation."),
+    ] = None,
     store: Annotated[Path | None, typer.Option(help="Folder that keeps the embeddings for a next time.")] = None,
     quiet: Quiet = False,
 ):
     """Score new pairs with a trained model."""
     import tempfile
+
+    import numpy as np
 
     from ppi_lib.checkpoint import load_checkpoint
     from ppi_lib.embed import check_embedder, embed_proteins
@@ -30,6 +36,9 @@ def predict(
     if out.resolve() in (proteins.resolve(), pairs.resolve()):
         raise InputError(f"{out}: is one of the files that are read. Choose another --out.")
     checkpoint = load_checkpoint(run)
+    checkpoint.calibration.probabilities(
+        np.zeros(1), prevalence=prevalence
+    )  # a wrong prevalence is said before long work
     check_embedder(checkpoint.embedding)
     read, table = read_proteins(proteins), read_pairs(pairs, labels="ignored")
     check_pairs(table, read, str(pairs))
@@ -38,6 +47,18 @@ def predict(
         needed = read.take(table.proteins)
         embedded = embed_proteins(needed, store or folder, embedder=checkpoint.embedding.embedder, progress=not quiet)
         prediction = predict_pairs(checkpoint.model, embedded, table, progress=not quiet)
-    write_predictions(table, prediction, checkpoint.threshold, out)
+    probabilities = checkpoint.calibration.probabilities(prediction.logits, prevalence=prevalence)
+    write_predictions(table, prediction, checkpoint.threshold, out, probabilities)
     called = int((prediction.probabilities >= checkpoint.threshold).sum())
-    typer.echo(f"{len(table):,} pairs in {out}; {called:,} at or above the threshold {checkpoint.threshold:.3f}.")
+    typer.echo(
+        f"{len(table):,} pairs in {out}; {called:,} called as interacting. {_say_calibration(checkpoint, prevalence)}"
+    )
+
+
+def _say_calibration(checkpoint, prevalence: float | None) -> str:
+    """Say what the probabilities mean."""
+    calibration = checkpoint.calibration
+    if calibration.method == "none":
+        return "Probabilities are the model's own, not calibrated."
+    share = calibration.prevalence if prevalence is None else prevalence
+    return f"Probabilities are calibrated ({calibration.method}) for {share:.3g} of the pairs being positive."
