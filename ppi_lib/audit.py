@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
 
-from ppi_lib.degree import count_hubs, count_partners, find_hubs, scores_without_biology, sum_of_logs
+from ppi_lib.degree import count_among, count_partners, find_hubs, scores_without_biology, sum_of_logs
 from ppi_lib.errors import InputError
 from ppi_lib.evaluate import bootstrap_intervals
 from ppi_lib.homology import COVERAGE, IDENTITY, find_neighbours
@@ -63,8 +63,8 @@ def _check(splits: dict[str, Pairs], proteins: Proteins) -> None:
     for name, pairs in splits.items():
         if pairs.labels is not None and pairs.labels.dtype.kind not in "fiub":
             raise InputError(
-                f"The {name} labels are of type {pairs.labels.dtype}, such as {str(pairs.labels[0])!r}; expected numbers, "
-                "0 and 1. Convert them."
+                f"The {name} labels are of type {pairs.labels.dtype}, such as {str(pairs.labels[0])!r}; expected "
+                "the numbers 0 and 1. Convert them."
             )
         check_classes(pairs, name)
         check_pairs(pairs, proteins, name)
@@ -187,7 +187,7 @@ def _neighbours(splits, sequences, identity, coverage, sample, seed, threads) ->
 
 def _judge_neighbours(table: pd.DataFrame, said: str, test: Pairs, identity: float, coverage: float) -> Finding:
     near = set(table.loc[table["split"] == "test", "query"])
-    touched = np.isin(test.a.astype(str), list(near)) | np.isin(test.b.astype(str), list(near))
+    touched = count_among(near, test) > 0
     meaning = f"at least {identity:.0%} identical residues in an alignment over {coverage:.0%} of the shorter protein"
     if not near:
         return Finding("homology", "fine", f"No test protein has a near neighbour seen before ({meaning}){said}.")
@@ -210,7 +210,7 @@ def _degree(splits: dict[str, Pairs], seed: int) -> pd.DataFrame:
     rows = []
     for name, pairs in splits.items():
         counts = count_partners(pairs).pairs
-        hubs, interval = count_hubs(find_hubs(counts), pairs) > 0, _interval(sum_of_logs(counts, pairs), pairs, seed)
+        hubs, interval = count_among(find_hubs(counts), pairs) > 0, _interval(sum_of_logs(counts, pairs), pairs, seed)
         shares = {f"hub_share_{label}": hubs[pairs.labels == label].mean() for label in (0, 1)}
         about = {"split": name, "pairs": len(pairs), "proteins": len(counts), "positive": pairs.labels.mean()}
         spread = {"median_degree": counts.median(), "largest_degree": counts.max()}

@@ -54,9 +54,10 @@ def find_hubs(counts: pd.Series) -> set[str]:
     return set(counts.index[counts >= least])
 
 
-def count_hubs(hubs: set[str], pairs: Pairs) -> np.ndarray:
-    """Return how many of a pair's two proteins are hubs `(B,)`."""
-    return np.isin(pairs.a.astype(str), list(hubs)).astype(int) + np.isin(pairs.b.astype(str), list(hubs))
+def count_among(chosen: set[str], pairs: Pairs) -> np.ndarray:
+    """Return how many of a pair's two proteins are among the `chosen` ones, such as the hubs `(B,)`."""
+    first, second = (np.isin(ids.astype(str), list(chosen)).astype(int) for ids in (pairs.a, pairs.b))
+    return first + second
 
 
 def positive_ratio(partners: Partners, pairs: Pairs) -> np.ndarray:
@@ -74,6 +75,6 @@ def scores_without_biology(train: Pairs, pairs: Pairs, sequences: Mapping[str, s
         "positive training partners": sum_of_logs(partners.positives, pairs),
         "training pairs of either label": sum_of_logs(partners.pairs, pairs),
         "share of positive training pairs": positive_ratio(partners, pairs),
-        "hubs of training": count_hubs(find_hubs(partners.positives), pairs).astype(float),
+        "hubs of training": count_among(find_hubs(partners.positives), pairs).astype(float),
         "length": sum_of_logs(lengths, pairs),
     }

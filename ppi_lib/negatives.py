@@ -18,6 +18,7 @@ from ppi_lib.proteins import Pairs, check_seed
 
 SCHEMES = ("uniform", "degree", "compartment")
 _ROUNDS = 200
+_TRIES = 1000
 
 
 def _keys(pairs: np.ndarray, count: int) -> np.ndarray:
@@ -45,19 +46,53 @@ def _draw_uniform(positives: np.ndarray, wanted: int, count: int, allowed, gener
     raise _too_many(wanted, len(found))
 
 
-def _draw_matched(positives: np.ndarray, ratio: int, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Pair the ends of the positives anew; ends that may not meet are dealt again together with as many others."""
-    known, ends = _keys(positives, count), np.tile(positives, (ratio, 1))
-    pairs = generator.permutation(ends.ravel()).reshape(-1, 2)
+def _draw_matched(positives: np.ndarray, ratio: int, count: int, generator) -> tuple[np.ndarray, int]:
+    """Pair the ends of the positives anew; return the pairs, and how many could not be had with these ends.
+
+    A pair that may not be swaps an end with one that may, if both are then fine; where no swap is found its ends are
+    drawn again, in proportion to the degrees.
+    """
+    known = _keys(positives, count)
+    pairs = generator.permutation(np.tile(positives, (ratio, 1)).ravel()).reshape(-1, 2)
+    good = _accept(pairs, known, count)
+    taken = {*known.tolist(), *_keys(pairs[good], count).tolist()}
+    mended = np.flatnonzero(good).tolist()
+    left = []
+    for bad in np.flatnonzero(~good):
+        if not _swap(pairs, bad, mended, taken, count, generator):
+            left.append(bad)
+        else:
+            mended.append(bad)
+    if left:
+        pairs[left] = _draw_by_degree(positives, len(left), taken, count, generator)
+    return pairs, len(left)
+
+
+def _swap(pairs: np.ndarray, bad: int, mended: list[int], taken: set[int], count: int, generator) -> bool:
+    """Swap ends of the bad pair and a good one, in place, if there is one with which both are fine."""
+    for pick in generator.integers(0, max(len(mended), 1), _TRIES if mended else 0):
+        other = mended[pick]
+        (a, b), (c, d) = pairs[bad].tolist(), pairs[other].tolist()
+        if generator.random() < 0.5:
+            c, d = d, c
+        one, two = min(a, d) * count + max(a, d), min(c, b) * count + max(c, b)
+        if a != d and c != b and one != two and one not in taken and two not in taken:
+            taken.remove(min(c, d) * count + max(c, d))
+            taken.update((one, two))
+            pairs[bad], pairs[other] = (a, d), (c, b)
+            return True
+    return False
+
+
+def _draw_by_degree(positives: np.ndarray, wanted: int, taken: set[int], count: int, generator) -> np.ndarray:
+    """Draw pairs whose ends are drawn as often as they stand among the positives."""
+    ends, known, found = positives.ravel(), np.array(sorted(taken)), np.zeros((0, 2), dtype=int)
     for _ in range(_ROUNDS):
-        good = _accept(pairs, known, count)
-        if good.all():
-            return pairs
-        bad = np.flatnonzero(~good)
-        others = generator.permutation(np.flatnonzero(good))[: 2 * len(bad) + 10]
-        again = np.concatenate([bad, others])
-        pairs[again] = generator.permutation(pairs[again].ravel()).reshape(-1, 2)
-    raise _too_many(len(pairs), int(_accept(pairs, known, count).sum()))
+        found = np.concatenate([found, generator.choice(ends, (2 * wanted + 100, 2))])
+        found = found[_accept(found, known, count)][:wanted]
+        if len(found) == wanted:
+            return found
+    raise _too_many(wanted, len(found))
 
 
 def _too_many(wanted: int, found: int) -> InputError:
@@ -104,13 +139,15 @@ def draw_negatives(
     ids = np.array(positives.proteins, dtype=object)
     numbers = np.searchsorted(ids.astype(str), np.stack([positives.a, positives.b], axis=1).astype(str))
     generator, wanted = np.random.default_rng(seed), ratio * len(positives)
+    unmatched = ""
     if scheme == "degree":
-        drawn = _draw_matched(numbers, ratio, len(ids), generator)
+        drawn, count = _draw_matched(numbers, ratio, len(ids), generator)
+        unmatched = f"; {count:,} of them could not match the degrees exactly" if count else ""
     else:
         allowed = (lambda pairs: slice(None)) if compartments is None else _shared_place(compartments, ids)
         drawn = _draw_uniform(numbers, wanted, len(ids), allowed, generator)
     a, b = (np.concatenate([given, ids[drawn[:, i]]]) for i, given in enumerate((positives.a, positives.b)))
     labels = np.repeat([1, 0], [len(positives), wanted]).astype(np.float32)
-    note = f"{wanted:,} negatives drawn by the scheme {scheme!r}, {ratio} for each positive (seed {seed})."
+    note = f"{wanted:,} negatives drawn by the scheme {scheme!r}, {ratio} for each positive (seed {seed}){unmatched}."
     both = Pairs(a=a, b=b, labels=labels, notes=()).take(generator.permutation(len(labels)))
     return replace(both, notes=(*positives.notes, note))

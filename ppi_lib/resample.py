@@ -29,7 +29,7 @@ FALSE_DISCOVERY_RATE = 0.1
 RARE = 1 / 11
 """Share of positives of one to ten."""
 FEW = 10
-_CHUNK_NUMBERS = 2_000_000
+_CHUNK_NUMBERS = 100_000
 
 
 class Interval(NamedTuple):

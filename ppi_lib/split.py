@@ -53,6 +53,11 @@ def _deal_clusters(clusters: np.ndarray, fractions: tuple[float, ...], generator
     """Return a group for each protein, the same within a cluster: the largest first, to the group that lacks most."""
     _, cluster = np.unique(clusters, return_inverse=True)
     sizes = np.bincount(cluster)
+    if sizes.max() > fractions[0] * len(cluster):
+        raise InputError(
+            f"The largest cluster holds {sizes.max():,} of {len(cluster):,} proteins, more than train's "
+            f"{fractions[0]:.0%}. Cluster at a higher identity or coverage, or choose other fractions."
+        )
     shuffled = generator.permutation(len(sizes))
     lacking, group = np.array(fractions) * len(cluster), np.empty(len(sizes), dtype=int)
     for one in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:

@@ -71,7 +71,7 @@ def test_evaluate_gives_the_numbers_of_training_again_and_the_baselines(run, mon
     after = pd.read_csv(run / "evaluation.csv")
     assert status == 0
     assert after["auroc"][0] == pytest.approx(before["auroc"][0], abs=1e-9)
-    assert (after["group"] == "baseline").sum() == 9
+    assert (after["group"] == "baseline").sum() == 15
     assert "95% intervals over proteins" in out
 
 
@@ -159,10 +159,20 @@ def test_one_table_is_split_by_protein(tmp_path, monkeypatch, capsys):
     assert "test pairs" in out
 
 
-def test_split_draws_negatives_and_leaves_what_train_takes(files, tmp_path, monkeypatch, capsys):
-    table = pd.read_csv(files / "train.tsv", sep="\t")
+@pytest.fixture(scope="module")
+def one_table(tmp_path_factory):
+    """A FASTA file, and a single table with enough pairs to be split."""
+    folder = tmp_path_factory.mktemp("table")
+    data = make_demo(proteins=400, pairs=(3000, 20, 20), shares=(0.8, 0.1, 0.1), domain=30, median_length=80)
+    write_fasta(data.proteins, folder / "proteins.fasta")
+    write_pairs(data.train, folder / "pairs.tsv")
+    return folder
+
+
+def test_split_draws_negatives_and_leaves_what_train_takes(one_table, tmp_path, monkeypatch, capsys):
+    table = pd.read_csv(one_table / "pairs.tsv", sep="\t")
     table[table["label"] == 1].iloc[:, :2].to_csv(tmp_path / "positives.tsv", sep="\t", index=False)
-    arguments = (files / "proteins.fasta", tmp_path / "positives.tsv", "--out", tmp_path / "split")
+    arguments = (one_table / "proteins.fasta", tmp_path / "positives.tsv", "--out", tmp_path / "split")
     status, _, err = ppi(monkeypatch, capsys, "split", *arguments, "--negatives", "degree", "--identity", 0)
     assert status == 0, err
     assert "scheme 'degree', 1 for each positive" in (tmp_path / "split" / "split.json").read_text()
@@ -172,9 +182,9 @@ def test_split_draws_negatives_and_leaves_what_train_takes(files, tmp_path, monk
     assert sets[0].isdisjoint(sets[1] | sets[2])
 
 
-def test_split_leaves_tests_by_class_and_keeps_relatives_together(files, tmp_path, monkeypatch, capsys):
-    arguments = (files / "proteins.fasta", files / "train.tsv", "--out", tmp_path / "split", "--classes")
-    status, _, err = ppi(monkeypatch, capsys, "split", *arguments)
+def test_split_leaves_tests_by_class_and_keeps_relatives_together(one_table, tmp_path, monkeypatch, capsys):
+    arguments = (one_table / "proteins.fasta", one_table / "pairs.tsv", "--out", tmp_path / "split", "--classes")
+    status, _, err = ppi(monkeypatch, capsys, "split", *arguments, "--identity", 0.8)
     assert status == 0, err
     assert "homology clusters dealt whole" in err
     assert {path.stem for path in (tmp_path / "split").glob("*.tsv")} == {

@@ -52,9 +52,18 @@ def test_ten_to_one(places):
 
 
 def test_matched_negatives_have_each_protein_as_often(positives):
-    result = draw_negatives(positives, scheme="degree", ratio=2)
+    result = draw_negatives(positives, scheme="degree", ratio=1)
+    assert "exactly" not in result.notes[-1]
     often = [Counter([*result.a[result.labels == i], *result.b[result.labels == i]]) for i in (0, 1)]
-    assert often[0] == Counter({one: 2 * count for one, count in often[1].items()})
+    assert often[0] == often[1]
+
+
+def test_what_cannot_be_matched_is_drawn_by_degree_and_said():
+    """A hub with 14 of 19 others as partners has 5 left for its negatives."""
+    rows = [("H", f"P{i}", 1) for i in range(14)] + [(f"P{i}", f"P{i + 1}", 1) for i in range(18)]
+    result = draw_negatives(make_pairs(*rows), scheme="degree")
+    assert "could not match the degrees exactly" in result.notes[-1]
+    assert (result.labels == 0).sum() == 32
 
 
 def test_degree_tells_uniform_negatives_and_not_matched_ones(positives):

@@ -59,6 +59,9 @@ def test_a_split_that_cannot_be_trained_on_is_refused():
         split_by_protein(random_pairs(10, 5), seed=-1)
     with pytest.raises(InputError, match="clusters lack 4 proteins of the pairs, such as P1"):
         split_by_protein(random_pairs(30, 5), clusters=pd.Series({"P0": 0}), seed=0)
+    alike = pd.Series({f"P{i}": int(i == 0) for i in range(20)})
+    with pytest.raises(InputError, match="largest cluster holds 19 of 20 proteins, more than train's 60%"):
+        split_by_protein(random_pairs(200, 20), clusters=alike, seed=0)
 
 
 def test_positives_alone_are_split_too():
