@@ -6,7 +6,9 @@ and a part with fewer than ten pairs of a class is kept, with a warning.
 Shape letters: B pairs.
 """
 
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -51,6 +53,16 @@ def assign_strata(
     return pd.DataFrame(table)
 
 
+def _warn(by: str, stratum: str, places: np.ndarray, y: np.ndarray) -> str:
+    """Say what is wrong with a stratum, if anything."""
+    count, positives = len(places), int(y[places].sum())
+    rarer = min(positives, count - positives)
+    if rarer >= FEW:
+        return ""
+    what = f"its interval is a guess, {rarer} of one class" if rarer else "left out, as it has one class"
+    return f"{by}, {stratum}: {what} ({positives:,} positives of {count:,} pairs)."
+
+
 def evaluate_strata(
     strata: pd.DataFrame, labels, probabilities, proteins_a, proteins_b, threshold: float, *, draws=1000, seed=0
 ) -> Strata:
@@ -58,20 +70,16 @@ def evaluate_strata(
     y, p, a, b = map(np.asarray, (labels, probabilities, proteins_a, proteins_b))
     if len(strata) != len(y):
         raise InputError(f"strata have {len(strata):,} rows, labels {len(y):,}; expected one of each per pair.")
-    rows, notes = [], []
-    for by in strata:
-        for stratum, places in sorted(strata.groupby(by).indices.items()):
-            positives, count = int(y[places].sum()), len(places)
-            rarer = min(positives, count - positives)
-            if rarer < FEW:
-                what = (
-                    "left out, as it has one class" if rarer == 0 else f"its interval is a guess, {rarer} of one class"
-                )
-                notes.append(f"{by}, {stratum}: {what} ({positives:,} positives of {count:,} pairs).")
-            if rarer == 0:
-                continue
-            found = bootstrap_intervals(y[places], p[places], a[places], b[places], threshold, draws=draws, seed=seed)
-            values = {f"{name}{end}": getattr(found[name], part) for name in SHOWN for end, part in _ENDS.items()}
-            rows.append({"by": by, "stratum": stratum, "pairs": count, "positives": positives, **values})
+    parts = [(by, *part) for by in strata for part in sorted(strata.groupby(by).indices.items())]
+
+    def measure(part: tuple) -> dict:
+        by, stratum, places = part
+        found = bootstrap_intervals(y[places], p[places], a[places], b[places], threshold, draws=draws, seed=seed)
+        values = {f"{name}{end}": getattr(found[name], field) for name in SHOWN for end, field in _ENDS.items()}
+        return {"by": by, "stratum": stratum, "pairs": len(places), "positives": int(y[places].sum()), **values}
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # the arithmetic runs outside Python's lock
+        rows = list(pool.map(measure, [part for part in parts if 0 < y[part[2]].mean() < 1]))
+    notes = [note for part in parts if (note := _warn(*part, y))]
     ends = [f"{name}{end}" for name in SHOWN for end in _ENDS]
     return Strata(pd.DataFrame(rows, columns=["by", "stratum", "pairs", "positives", *ends]), tuple(notes))

@@ -90,7 +90,7 @@ def test_bad_input_is_named():
         fit_calibration([0, 1], [0.0, 1.0, 2.0])
     with pytest.raises(InputError, match="method is 'platt'; expected one of temperature, isotonic"):
         fit_calibration(*simulate(400), method="platt")
-    with pytest.raises(InputError, match="prevalence is 5.0; expected a share"):
+    with pytest.raises(InputError, match=r"prevalence is 5\.0; expected a share"):
         Calibration(prevalence=0.5).probabilities([0.0], prevalence=5.0)
     with pytest.raises(InputError, match="the model has no calibration"):
         Calibration().probabilities([0.0], prevalence=0.1)

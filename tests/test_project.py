@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FIRST_FLOOR = {
     *("train", "pretrain", "embed", "datasets", "baselines", "predict", "probe"),
-    *("audit", "report", "plain", "progress", "notebooks", "cli"),
+    *("audit", "assess", "page", "report", "plain", "progress", "notebooks", "cli"),
 }
 
 
