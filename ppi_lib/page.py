@@ -111,9 +111,10 @@ def gather(run: Path, *, sample: int = 8000, draws: int = 1000) -> Findings:
     found = audit(data.train, data.validation, data.test, data.proteins, sample=sample)
     table, scores = assessment.table, assessment.scores.query("split == 'test'")
     model, labels, ids = table.iloc[0], scores["label"], (scores["protein_a"], scores["protein_b"])
-    neighbours = found.tables.get("neighbours")
-    near = None if neighbours is None else set(neighbours.query("split == 'test'")["query"])
-    classes = seen_classes(join_pairs(data.train, data.validation), data.test)
+    before = join_pairs(data.train, data.validation)
+    neighbours, near, classes = found.tables.get("neighbours"), None, seen_classes(before, data.test)
+    if neighbours is not None:
+        near = {*neighbours.query("split == 'test'")["query"], *before.proteins}
     parts = assign_strata(data.test, data.proteins.sequences, classes, near)
     strata = evaluate_strata(parts, labels, scores[model["name"]], *ids, model["threshold"], draws=draws)
     baselines = table[table["group"] == "baseline"]

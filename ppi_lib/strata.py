@@ -36,13 +36,14 @@ def assign_strata(
 ) -> pd.DataFrame:
     """Return the stratum of each pair by `class`, `hubs`, `length` and, if `near` is given, `homology` `(B, 4)`.
 
-    `classes` is what `audit.seen_classes` says, `near` holds the proteins with a near neighbour in training. Hubs are
+    `classes` is what `audit.seen_classes` says, `near` holds the proteins that were seen or have a near
+    neighbour that was. Hubs are
     the tenth of the proteins with most of these pairs; length is that of a pair's longer protein, in thirds.
     """
     hubs = find_hubs(count_partners(pairs).pairs)
     longest = np.array([max(len(sequences[a]), len(sequences[b])) for a, b in zip(pairs.a, pairs.b, strict=True)])
     low, high = np.quantile(longest, [1 / 3, 2 / 3]).round().astype(int)
-    names = np.array([f"up to {low:,}", f"{low + 1:,} to {high:,}", f"above {high:,}"], dtype=object)
+    names = np.array([f"short (up to {low:,})", "medium", f"long (above {high:,})"], dtype=object)
     table = {
         "class": classes,
         "hubs": np.array(["no hub", "one hub", "two hubs"], dtype=object)[count_among(hubs, pairs)],

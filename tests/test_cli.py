@@ -116,6 +116,19 @@ def test_audit_says_what_it_found_and_leaves_the_tables(files, tmp_path, monkeyp
     }
 
 
+def test_report_makes_one_page_of_everything(run, monkeypatch, capsys):
+    status, out, err = ppi(monkeypatch, capsys, "report", run, "--draws", 20, "--quiet")
+    assert status == 0, err
+    assert "report.html" in out
+    page = (run / "report.html").read_text()
+    assert len(page) < 8e6
+    assert page.count("plotly.js v") == 1
+    for text in ("No protein of the 80 test pairs was seen", "interolog", "Temperature, fitted on 60", "C3", "Limits"):
+        assert text in page
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=.https?:", page)
+    assert {"roc.csv", "reliability.csv", "strata.csv"} <= {path.name for path in (run / "figures").iterdir()}
+
+
 def test_embed_makes_a_store(files, tmp_path, monkeypatch, capsys):
     status, out, _ = ppi(monkeypatch, capsys, "embed", files / "proteins.fasta", "--out", tmp_path / "s", "--quiet")
     assert status == 0
@@ -192,7 +205,9 @@ def test_split_leaves_tests_by_class_and_keeps_relatives_together(one_table, tmp
     }
 
 
-@pytest.mark.parametrize("verb", ["audit", "split", "embed", "pretrain", "train", "evaluate", "predict", "run"])
+@pytest.mark.parametrize(
+    "verb", ["audit", "split", "embed", "pretrain", "train", "evaluate", "predict", "report", "run"]
+)
 def test_help_shows_an_example(verb, monkeypatch, capsys):
     status, out, _ = ppi(monkeypatch, capsys, verb, "--help")
     assert status == 0
@@ -218,6 +233,7 @@ def bad_calls(files, run, folder):
         "expected both or neither": (
             *("split", fasta, files / "train.tsv", "--out", folder / "s", "--negatives", "compartment"),
         ),
+        "expected at least 1, and 1000 for a figure": ("report", run, "--draws", 0),
         "prevalence is 2": (
             *("predict", run, fasta, files / "test.tsv", "--out", folder / "x.tsv"),
             *("--prevalence", 2),
@@ -244,7 +260,7 @@ def bad_calls(files, run, folder):
     }
 
 
-@pytest.mark.parametrize("case", range(17))
+@pytest.mark.parametrize("case", range(18))
 def test_bad_input_is_one_line_and_status_2(case, files, run, tmp_path, monkeypatch, capsys):
     message, arguments = list(bad_calls(files, run, tmp_path).items())[case]
     status, _, err = ppi(monkeypatch, capsys, *arguments)

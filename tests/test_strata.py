@@ -16,8 +16,8 @@ def test_strata_by_hand():
     table = assign_strata(pairs, sequences, classes, near={"P3", "H"})
     assert table["class"].tolist() == classes.tolist()
     assert table["hubs"].tolist() == ["one hub"] * 12 + ["no hub"]
-    assert table["length"][0] == table["length"][12] == "up to 40"
-    assert table["length"][11] == "above 80"
+    assert table["length"][0] == table["length"][12] == "short (up to 40)"
+    assert table["length"][11] == "long (above 80)"
     assert table["homology"].tolist() == ["one near"] * 3 + ["two near"] + ["one near"] * 8 + ["no near"]
     assert "homology" not in assign_strata(pairs, sequences, classes)
 
