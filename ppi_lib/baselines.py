@@ -1,9 +1,10 @@
 """What every result is held against: small models on numbers that a sequence gives away cheaply.
 
 Three sets of numbers per protein (composition, biophysical, biophysical with both termini), a fourth where
-pooled embeddings are given, each under a logistic regression and under gradient boosting; and the degree
-baseline, which never sees a sequence: a protein's positive partners in training. A network that doesn't
-beat these has learned nothing more than they have.
+pooled embeddings are given, with a fifth of random numbers in their place, each under a logistic regression and under
+gradient boosting; and what never sees a sequence: one probability for all, a protein's positive partners in training,
+and how many hubs a pair has. The interolog looks up the most alike training pair. Permuted training labels show what
+the fitting itself pretends. A network that doesn't beat these has learned nothing more than they have.
 
 A pair is the sum, the |difference| and the product of its two proteins' standardised numbers, so that the
 order of the two never matters. Standardisation and PCA are fitted on the training proteins.
@@ -12,6 +13,8 @@ Shape letters: N proteins, F numbers per protein, B pairs, L residues.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +25,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ppi_lib.degree import count_among, count_partners, find_hubs
 from ppi_lib.errors import InputError
+from ppi_lib.homology import find_neighbours
 from ppi_lib.scales import STANDARD, encode_residues
 from ppi_lib.whole import BIOPHYSICS, TERMINUS, biophysics, composition
 
@@ -151,6 +156,61 @@ def degree_baseline(train, validation, test) -> Baseline:
     return Baseline("degree in training", score(test), score(validation))
 
 
+def _score_both(name: str, score: Callable, validation, test) -> Baseline:
+    return Baseline(name, score(test), score(validation))
+
+
+def constant_baseline(train, validation, test) -> Baseline:
+    """Give every pair the share of positives in training."""
+    share = float(np.mean(train.labels))
+    return _score_both("constant", lambda pairs: np.full(len(pairs.a), share), validation, test)
+
+
+def hub_baseline(train, validation, test) -> Baseline:
+    """Score a pair by how many of its proteins are among the tenth with most positive training partners."""
+    hubs = find_hubs(count_partners(train).positives)
+    return _score_both("hubs in training", lambda pairs: count_among(hubs, pairs) / 2, validation, test)
+
+
+def interolog_baseline(sequences: Mapping[str, str], train, validation, test) -> Baseline:
+    """Score a pair by the most alike positive training pair: the product of the two identities, 0 without one.
+
+    Interologs (Walhout et al. 2000, Science 287:116). A protein is alike to itself and to its neighbours in training
+    from 30% identity over 30% of the shorter one on.
+    """
+    positive = np.asarray(train.labels) == 1
+    partners: dict[str, set[str]] = {}
+    for a, b in zip(np.asarray(train.a)[positive], np.asarray(train.b)[positive], strict=True):
+        partners.setdefault(a, set()).add(b)
+        partners.setdefault(b, set()).add(a)
+    asked = dict.fromkeys(one for pairs in (validation, test) for ids in (pairs.a, pairs.b) for one in ids)
+    found = find_neighbours(
+        {one: sequences[one] for one in asked}, {one: sequences[one] for one in partners}, identity=0.3, coverage=0.3
+    )
+    alike = {one: {one: 1.0} if one in partners else {} for one in asked}
+    for row in found.itertuples():
+        alike[row.query][row.target] = row.identity
+
+    def best(a: str, b: str) -> float:
+        near = alike[b]
+        meets = ((x, y) for x in alike[a] for y in partners[x] & near.keys())
+        return max((alike[a][x] * near[y] for x, y in meets), default=0.0)
+
+    def score(pairs):
+        return np.array([best(a, b) for a, b in zip(pairs.a, pairs.b, strict=True)])
+
+    return _score_both("interolog", score, validation, test)
+
+
+def permuted_baseline(table: pd.DataFrame, splits: list, seed: int) -> Baseline:
+    """Fit gradient boosting on one table of numbers per protein, to training labels dealt at random."""
+    train, *others = splits
+    labels = np.random.default_rng(seed).permutation(np.asarray(train.labels))
+    shuffled = SimpleNamespace(a=train.a, b=train.b, labels=labels)
+    *_, boosted = _fit_on(table, "permuted labels", [shuffled, *others], seed, lambda name: None)
+    return boosted
+
+
 def _check_training(train) -> None:
     found = set(np.unique(np.asarray(train.labels, dtype=float)))
     if found != {0.0, 1.0}:
@@ -185,9 +245,20 @@ def run_baselines(
     }
     if pooled is not None:
         _rows_of(list(needed), pd.Index(list(pooled)), "pooled embeddings")
-        tables["pooled embeddings"] = pd.DataFrame({name: np.asarray(pooled[name]) for name in needed}).T
-    report("degree in training")
-    results = [degree_baseline(train, validation, test)]
+        embeddings = pd.DataFrame({name: np.asarray(pooled[name]) for name in needed}).T
+        noise = np.random.default_rng(seed).normal(size=embeddings.shape)
+        tables["pooled embeddings"] = embeddings
+        tables["random embeddings"] = pd.DataFrame(noise, index=embeddings.index)
+    results = []
+    for name, without_fit in {
+        "constant": constant_baseline,
+        "degree in training": degree_baseline,
+        "hubs in training": hub_baseline,
+        "interolog": partial(interolog_baseline, used),
+    }.items():
+        report(name)
+        results.append(without_fit(train, validation, test))
     for what, table in tables.items():
         results += _fit_on(table, what, splits, seed, report)
-    return results
+    report("gradient boosting, permuted labels")
+    return [*results, permuted_baseline(biophysical, splits, seed)]

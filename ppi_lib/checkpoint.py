@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ppi_lib.calibrate import Calibration
 from ppi_lib.encoder import PRESETS, MAEEncoder, ModelConfig, encoder_sizes
 from ppi_lib.errors import InputError
 from ppi_lib.files import make_folder, write_atomically
@@ -95,9 +96,11 @@ class Checkpoint(NamedTuple):
     embedding: StoreInfo
     """The embedder whose patches the model reads."""
     threshold: float
-    """Probability from which a pair counts as interacting; fixed on the validation pairs."""
+    """Sigmoid of the logit from which a pair counts as interacting; fixed on the validation pairs."""
     provenance: dict[str, Any]
     """Where it comes from: data, settings, versions."""
+    calibration: Calibration = Calibration()
+    """From logits to probabilities; fitted on the validation pairs, but in checkpoints of older versions."""
 
     def require_store(self, store: PatchStore) -> None:
         """Raise `InputError` if `store` was made by another embedder than the model reads."""
@@ -142,6 +145,7 @@ def save_checkpoint(checkpoint: Checkpoint, folder: str | Path) -> None:
         embedding=checkpoint.embedding._asdict(),
         threshold=checkpoint.threshold,
         provenance=checkpoint.provenance,
+        calibration=vars(checkpoint.calibration),
     )
 
 
@@ -149,7 +153,9 @@ def load_checkpoint(folder: str | Path, *, device: str = "cpu") -> Checkpoint:
     """Read a checkpoint that `save_checkpoint` wrote; the model is in eval mode."""
     model, about = load_model(folder, device=device)
     try:
-        return Checkpoint(model, StoreInfo(**about["embedding"]), float(about["threshold"]), about["provenance"])
+        calibration = Calibration(**about.get("calibration", {}))
+        embedding, threshold = StoreInfo(**about["embedding"]), float(about["threshold"])
+        return Checkpoint(model, embedding, threshold, about["provenance"], calibration)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{folder}: a model without its embedder and threshold ({error}). `PPIClassifier.from_pretrained` loads "

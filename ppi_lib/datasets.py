@@ -33,10 +33,10 @@ from ppi_lib.proteins import (
     read_pair_splits,
     read_pairs,
     read_proteins,
-    split_by_protein,
     write_fasta,
     write_pairs,
 )
+from ppi_lib.split import split_by_protein
 
 NAMES = ("demo", "bernett", "b4ppi_yeast", "b4ppi_human", "b4ppi_human_test2")
 _GITHUB = "https://raw.githubusercontent.com/"

@@ -2,7 +2,7 @@
 
 A pair is called positive when its probability is at least the threshold. Intervals draw proteins, not pairs:
 `resample` says how and why. The calibration error is biased upwards in every draw, so its interval can lie
-above its value.
+above its value. What holds for parts of the pairs is in `strata`, what holds if some are left undecided in `selective`.
 
 Shape letters: B pairs, N proteins, S draws.
 """
@@ -14,10 +14,13 @@ import pandas as pd
 from sklearn import metrics as sk
 
 from ppi_lib.errors import InputError
+from ppi_lib.per_protein import per_protein_mcc, sort_cells
+from ppi_lib.rates import divide, matthews
 from ppi_lib.resample import (
     Interval,
     Ranking,
     draw_counts,
+    draw_pairs,
     pair_weights,
     percentile_intervals,
     rank_metrics,
@@ -34,12 +37,20 @@ class Metrics(NamedTuple):
     auroc: float
     auprc: float
     """Average precision; `prevalence` is what chance gives."""
+    auprc_1_10: float
+    """The same as if one pair in eleven were positive: negatives weigh more, none is drawn."""
+    precision_at_100: float
+    """Share of positives among the 100 pairs ranked first, or among all if they are fewer."""
+    recall_at_fdr_10: float
+    """Highest recall at which at most a tenth of the pairs called is wrong; 0 if there is none."""
     prevalence: float
     accuracy: float
     f1: float
     precision: float
     recall: float
     mcc: float
+    pp_mcc: float
+    """MCC within a protein's pairs, averaged over proteins, see `per_protein`; NaN if the proteins weren't given."""
     brier: float
     ece: float
     """Expected calibration error in 15 bins of equal width (Guo et al. 2017, ICML)."""
@@ -62,6 +73,12 @@ class Curves(NamedTuple):
 
 def _check(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
     """Return both as float64 `(B,)`, or say what is wrong with them."""
+    for name, values in (("labels", labels), ("probabilities", probabilities)):
+        if np.asarray(values).dtype.kind not in "fiub":
+            raise InputError(
+                f"{name} are of type {np.asarray(values).dtype}, such as {str(np.asarray(values).flat[0])!r}; expected "
+                "numbers. Convert them, labels to 0 and 1."
+            )
     y, p = np.asarray(labels, dtype=float), np.asarray(probabilities, dtype=float)
     if y.ndim != 1 or p.shape != y.shape:
         raise InputError(
@@ -87,17 +104,6 @@ def _check(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
     return y, p
 
 
-def _ratio(top, bottom) -> np.ndarray:
-    """Divide, with 0 where the bottom is 0, as scikit-learn does for its rates."""
-    top, bottom = np.asarray(top, dtype=float), np.asarray(bottom, dtype=float)
-    return np.divide(top, bottom, out=np.zeros(np.broadcast_shapes(top.shape, bottom.shape)), where=bottom > 0)
-
-
-def _mcc(tp, fp, fn, tn) -> np.ndarray:
-    """Matthews correlation of counts or weights."""
-    return _ratio(tp * tn - fp * fn, np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)))
-
-
 def _bin_of(probabilities: np.ndarray) -> np.ndarray:
     """Return the calibration bin of each probability; a bin holds its upper edge."""
     return np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], probabilities, side="left")
@@ -118,26 +124,32 @@ def best_threshold(labels, probabilities) -> float:
     last = np.append(np.flatnonzero(np.diff(p)), len(p) - 1)
     tp = np.cumsum(y)[last]
     fp = last + 1 - tp
-    best = int(np.argmax(_mcc(tp, fp, y.sum() - tp, len(y) - y.sum() - fp)))
+    best = int(np.argmax(matthews(tp, fp, y.sum() - tp, len(y) - y.sum() - fp)))
     upper, lower = p[last[best]], p[min(last[best] + 1, len(p) - 1)]
     middle = (upper + lower) / 2
     return float(middle if middle > lower else upper)
 
 
-def compute_metrics(labels, probabilities, threshold: float) -> Metrics:
-    """Return all metrics; the rates that need a decision take it at `threshold`."""
+def compute_metrics(labels, probabilities, threshold: float, proteins_a=None, proteins_b=None) -> Metrics:
+    """Return all metrics; the rates that need a decision take it at `threshold`, and `pp_mcc` needs the proteins."""
     y, p = _check(labels, probabilities)
-    called = p >= threshold
+    called, pp_mcc = p >= threshold, np.nan
+    if proteins_a is not None:
+        first, second, count = _number_proteins(proteins_a, proteins_b, len(y))
+        cells = sort_cells(y, called, first, second, count)
+        pp_mcc = float(per_protein_mcc(cells, np.ones((1, len(y))), np.ones((1, count)))[0])
+    ranking = rank_pairs(y, p, *np.zeros((2, len(y)), dtype=int))
+    ranked = {name: float(value[0]) for name, value in rank_metrics(ranking, np.ones((1, len(y)))).items()}
     precision, recall, f1, _ = sk.precision_recall_fscore_support(y, called, average="binary", zero_division=0)
     return Metrics(
-        auroc=float(sk.roc_auc_score(y, p)),
-        auprc=float(sk.average_precision_score(y, p)),
+        **ranked,
         prevalence=float(y.mean()),
         accuracy=float(sk.accuracy_score(y, called)),
         f1=float(f1),
         precision=float(precision),
         recall=float(recall),
         mcc=float(sk.matthews_corrcoef(y, called)),
+        pp_mcc=pp_mcc,
         brier=float(np.mean((p - y) ** 2)),
         ece=_calibration_error(y, p),
         threshold=float(threshold),
@@ -170,13 +182,13 @@ def _sum_metrics(weights: np.ndarray, summands: np.ndarray) -> dict[str, np.ndar
     sums, total = weights @ summands, weights.sum(axis=1)
     tp, fp, fn, tn, squared = sums[:, :5].T
     return {
-        "accuracy": _ratio(tp + tn, total),
-        "f1": _ratio(2 * tp, 2 * tp + fp + fn),
-        "precision": _ratio(tp, tp + fp),
-        "recall": _ratio(tp, tp + fn),
-        "mcc": _mcc(tp, fp, fn, tn),
-        "brier": _ratio(squared, total),
-        "ece": _ratio(np.abs(sums[:, 5:]).sum(axis=1), total),
+        "accuracy": divide(tp + tn, total),
+        "f1": divide(2 * tp, 2 * tp + fp + fn),
+        "precision": divide(tp, tp + fp),
+        "recall": divide(tp, tp + fn),
+        "mcc": matthews(tp, fp, fn, tn),
+        "brier": divide(squared, total),
+        "ece": divide(np.abs(sums[:, 5:]).sum(axis=1), total),
     }
 
 
@@ -187,6 +199,16 @@ def _check_bootstrap(draws: int, level: float) -> None:
         raise InputError(f"level is {level}; expected between 0 and 1, such as 0.95.")
 
 
+def _rarer(y: np.ndarray) -> int:
+    return int(min(y.sum(), len(y) - y.sum()))
+
+
+def _sort_pairs(first, second, *columns) -> list[np.ndarray]:
+    """Return all in the order of the proteins, so that the order in which pairs are given never matters."""
+    order = np.lexsort((*columns, np.maximum(first, second), np.minimum(first, second)))
+    return [column[order] for column in (first, second, *columns)]
+
+
 def bootstrap_intervals(
     labels, probabilities, proteins_a, proteins_b, threshold: float, *, draws=1000, seed=0, level=0.95
 ) -> dict[str, Interval]:
@@ -194,27 +216,48 @@ def bootstrap_intervals(
     _check_bootstrap(draws, level)
     y, p = _check(labels, probabilities)
     first, second, proteins = _number_proteins(proteins_a, proteins_b, len(y))
+    first, second, y, p = _sort_pairs(first, second, y, p)
     ranking = rank_pairs(y, p, first, second)
-    summands, rows = _summands(ranking, threshold), []
-    for counts in draw_counts(proteins, len(y), draws, seed):
-        weights = pair_weights(ranking, counts)
-        rows.append({**rank_metrics(ranking, weights), **_sum_metrics(weights, summands)})
-    return percentile_intervals(rows, level)
+    summands, called = _summands(ranking, threshold), ranking.probabilities >= threshold
+    cells = sort_cells(ranking.labels, called, ranking.first, ranking.second, proteins)
+
+    def measure(weights, counts):
+        pp_mcc = per_protein_mcc(cells, weights, counts)
+        return {**rank_metrics(ranking, weights), **_sum_metrics(weights, summands), "pp_mcc": pp_mcc}
+
+    rows = [measure(pair_weights(ranking, counts), counts) for counts in draw_counts(proteins, len(y), draws, seed)]
+    drawn = (weights[:, ranking.order] for weights in draw_pairs(len(y), draws, seed))
+    own = [measure(weights, np.ones((len(weights), proteins))) for weights in drawn]
+    return percentile_intervals(rows, own, level, _rarer(y))
 
 
 def bootstrap_difference(
     labels, probabilities_1, probabilities_2, proteins_a, proteins_b, *, draws=1000, seed=0, level=0.95
 ) -> dict[str, Interval]:
-    """Return the intervals of AUROC and AUPRC of 1 minus those of 2, both on the same draws."""
+    """Return the intervals of the metrics that rank, of 1 minus those of 2, both on the same draws."""
     _check_bootstrap(draws, level)
     (y, p1), (_, p2) = _check(labels, probabilities_1), _check(labels, probabilities_2)
     first, second, proteins = _number_proteins(proteins_a, proteins_b, len(y))
-    rankings = rank_pairs(y, p1, first, second), rank_pairs(y, p2, first, second)
-    rows = []
-    for counts in draw_counts(proteins, len(y), draws, seed):
-        one, two = (rank_metrics(ranking, pair_weights(ranking, counts)) for ranking in rankings)
-        rows.append({name: one[name] - two[name] for name in one})
-    return percentile_intervals(rows, level)
+    first, second, y, *both = _sort_pairs(first, second, y, p1, p2)
+    rankings = [rank_pairs(y, p, first, second) for p in both]
+
+    def difference(one_weights, two_weights):
+        one, two = map(rank_metrics, rankings, (one_weights, two_weights))
+        return {name: one[name] - two[name] for name in one}
+
+    counted = draw_counts(proteins, len(y), draws, seed)
+    rows = [difference(*(pair_weights(ranking, counts) for ranking in rankings)) for counts in counted]
+    drawn = draw_pairs(len(y), draws, seed)
+    own = [difference(*(weights[:, ranking.order] for ranking in rankings)) for weights in drawn]
+    return percentile_intervals(rows, own, level, _rarer(y))
+
+
+def describe_difference(one: str, two: str, difference: Interval, metric: str = "AUROC") -> str:
+    """Return in a sentence which of two predictors is better, or that it is a tie since the interval holds zero."""
+    numbers = f"{metric} {difference.value:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
+    if difference.low <= 0 <= difference.high:
+        return f"{one} and {two}: a tie ({numbers})."
+    return f"{one} is {'better' if difference.value > 0 else 'worse'} than {two} ({numbers})."
 
 
 def _thin(x: np.ndarray, y: np.ndarray) -> np.ndarray:

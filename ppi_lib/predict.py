@@ -25,7 +25,7 @@ class Prediction(NamedTuple):
     logits: np.ndarray
     """`(B,)`, float64."""
     probabilities: np.ndarray
-    """`(B,)`, float64, 0 to 1: the sigmoid of the logits."""
+    """`(B,)`, float64, 0 to 1: the sigmoid of the logits; `Checkpoint.calibration` makes better ones of these."""
 
 
 def predict_pairs(
@@ -82,14 +82,20 @@ def check_target(path: str | Path) -> None:
         raise InputError(f"{path}: the folder {path.parent} does not exist. Make it first.")
 
 
-def write_predictions(pairs: Pairs, prediction: Prediction, threshold: float, path: Path) -> None:
-    """Write `protein_a`, `protein_b`, `probability`, `logit` and `interacts` (at `threshold`), in the pairs' order."""
+def write_predictions(
+    pairs: Pairs, prediction: Prediction, threshold: float, path: Path, probabilities: np.ndarray | None = None
+) -> None:
+    """Write `protein_a`, `protein_b`, `probability`, `logit` and `interacts`, in the pairs' order.
+
+    `probabilities` are calibrated ones, in place of the prediction's own; `interacts` says that those reach
+    `threshold`, so it doesn't change with the prevalence.
+    """
     check_target(path)
     table = pd.DataFrame(
         {
             "protein_a": pairs.a,
             "protein_b": pairs.b,
-            "probability": prediction.probabilities,
+            "probability": prediction.probabilities if probabilities is None else probabilities,
             "logit": prediction.logits,
             "interacts": prediction.probabilities >= threshold,
         }

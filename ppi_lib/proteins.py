@@ -1,4 +1,4 @@
-"""Proteins and pairs: read from files, checked, split, written.
+"""Proteins and pairs: read from files, checked, written.
 
 A pair has no order: (A, B) and (B, A) are the same one, and stand once in a table. Proteins that stand in two
 splits are allowed but counted, because a score on them measures memory as well.
@@ -243,34 +243,6 @@ def check_seed(seed: int) -> None:
     """Raise `InputError` for a seed that numpy doesn't take."""
     if seed < 0:
         raise InputError(f"seed is {seed}; expected 0 or more. Give another.")
-
-
-def split_by_protein(pairs: Pairs, *, fractions: tuple[float, float, float] = (0.6, 0.2, 0.2), seed: int) -> PairSplits:
-    """Deal the proteins to train, validation and test by `fractions`, and keep the pairs within a group.
-
-    Pairs go with the square of a fraction: the default keeps 0.36, 0.04 and 0.04 of them, which is 82%,
-    9% and 9% of what's kept. Those across groups are dropped, as they'd leak; `train.notes` counts them.
-    """
-    check_seed(seed)
-    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise InputError(
-            f"fractions is {fractions}; expected three positive numbers with sum 1, such as 0.6, 0.2, 0.2."
-        )
-    ids = pairs.proteins
-    bounds = np.round(np.cumsum(fractions)[:2] * len(ids)).astype(int)
-    groups = np.empty(len(ids), dtype=int)
-    groups[np.random.default_rng(seed).permutation(len(ids))] = np.digitize(np.arange(len(ids)), bounds)
-    group = pd.Series(groups, index=list(ids))
-    a, b = group.loc[pairs.a].to_numpy(), group.loc[pairs.b].to_numpy()
-    splits = PairSplits(*(pairs.take(np.flatnonzero((a == i) & (b == i))) for i in range(3)))
-    for name, split in zip(splits._fields, splits, strict=True):
-        check_classes(split, name)
-    kept = ", ".join(f"{len(split):,}" for split in splits)
-    note = (
-        f"{len(ids):,} proteins dealt at random (seed {seed}) to train, validation and test; "
-        f"{(a != b).sum():,} of {len(pairs):,} pairs across them dropped, {kept} kept."
-    )
-    return splits._replace(train=replace(splits.train, notes=(*pairs.notes, note)))
 
 
 def _check_target(path: str | Path) -> Path:

@@ -17,6 +17,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from ppi_lib import __version__
+from ppi_lib.calibrate import Calibration, calibrate_if_possible
 from ppi_lib.checkpoint import Checkpoint, create_ppi_classifier, read_encoder, save_checkpoint
 from ppi_lib.encoder import PRESETS
 from ppi_lib.errors import InputError
@@ -71,7 +72,9 @@ class TrainResult(NamedTuple):
     stopped: str
     """Why the training ended: `epochs`, `patience` or `callback`."""
     threshold: float
-    """Probability with the highest MCC on the validation pairs."""
+    """Sigmoid of the logit with the highest MCC on the validation pairs."""
+    calibration: Calibration
+    """From logits to probabilities, fitted on the validation pairs; none if they are too few."""
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:
@@ -136,8 +139,9 @@ def train_classifier(
     )
     task = PairTask(model, store, train, validation, config, table).task
     result = fit(model, task, config, state_path=state_path, identity=identity, callbacks=callbacks)
-    probabilities = predict_pairs(model, store, validation, progress=progress).probabilities
-    return TrainResult(*result, threshold=best_threshold(validation.labels, probabilities))
+    prediction = predict_pairs(model, store, validation, progress=progress)
+    threshold = best_threshold(validation.labels, prediction.probabilities)
+    return TrainResult(*result, threshold, calibrate_if_possible(validation.labels, prediction.logits))
 
 
 def _build(size: str, transfer: str, encoder: str | Path | None, store: PatchStore, train: Pairs, seed: int):
@@ -191,7 +195,7 @@ def train_checkpoint(
         "store": store.fingerprint([*train.proteins, *validation.proteins]),
         "versions": {"ppi_lib": __version__, "torch": torch.__version__},
     }
-    checkpoint = Checkpoint(model.eval(), store.info, result.threshold, about)
+    checkpoint = Checkpoint(model.eval(), store.info, result.threshold, about, result.calibration)
     save_checkpoint(checkpoint, out)
     write_atomically(Path(out) / "history.csv", lambda path: result.history.to_csv(path, index=False))
     return checkpoint, result

@@ -10,7 +10,10 @@ from threadpoolctl import threadpool_limits
 from ppi_lib.baselines import (
     biophysical_features,
     composition_features,
+    constant_baseline,
     degree_baseline,
+    hub_baseline,
+    interolog_baseline,
     pair_features,
     run_baselines,
 )
@@ -102,6 +105,24 @@ def test_degree_counts_positive_training_partners_only():
     assert result.probabilities == pytest.approx([1 - 1 / 9, 1 - 1 / 6, 1 - 1 / 2, 0])
 
 
+def test_constant_and_hubs_by_hand():
+    train = _pairs(*[("H", f"P{i}", 1) for i in range(12)], ("P0", "P1", 0), ("P2", "P3", 0))
+    test = _pairs(("H", "H", 1), ("H", "new", 0), ("P0", "P1", 0))
+    assert constant_baseline(train, test, test).probabilities.tolist() == pytest.approx([12 / 14] * 3)
+    assert hub_baseline(train, test, test).probabilities.tolist() == [1, 0.5, 0]
+
+
+def test_the_interolog_finds_the_relatives_of_a_training_pair():
+    rng = np.random.default_rng(0)
+    sequences = {name: "".join(rng.choice(list(STANDARD), 150)) for name in ("A", "B", "C", "D", "new")}
+    sequences |= {"a": sequences["A"][:120] + sequences["D"][:30], "b": sequences["B"]}
+    train = _pairs(("A", "B", 1), ("C", "D", 1), ("A", "C", 0))
+    test = _pairs(("a", "b", 1), ("b", "a", 1), ("A", "B", 1), ("a", "C", 0), ("new", "B", 0), ("C", "b", 0))
+    found = interolog_baseline(sequences, train, test, test).probabilities
+    assert found[0] == found[1] > 0.75
+    assert found[2:].tolist() == [1, 0, 0, 0]
+
+
 def test_every_baseline_but_degree_finds_the_signal(toy):
     sequences, splits = toy
     rng = np.random.default_rng(1)
@@ -110,12 +131,15 @@ def test_every_baseline_but_degree_finds_the_signal(toy):
     seen = []
     results = run_baselines(sequences, *splits, pooled=pooled, progress=seen.append)
     assert seen == [result.name for result in results]
-    assert len(set(seen)) == 9
+    assert len(set(seen)) == 15
     for result in results:
         assert result.probabilities.shape == result.validation_probabilities.shape == (300,)
         assert ((result.probabilities >= 0) & (result.probabilities <= 1)).all()
     scores = {r.name: roc_auc_score(splits[2].labels, r.probabilities) for r in results}
-    assert scores.pop("degree in training") == 0.5
+    blind = ("constant", "degree in training", "hubs in training", "interolog")  # no protein was seen or is alike
+    assert [scores.pop(name) for name in blind] == [0.5] * 4
+    for name in [name for name in scores if "random" in name or "permuted" in name]:
+        assert 0.35 < scores.pop(name) < 0.65
     assert all(score > 0.75 for score in scores.values()), scores
 
 

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import ppi_lib.checkpoint
+from ppi_lib.calibrate import Calibration
 from ppi_lib.checkpoint import (
     Checkpoint,
     create_ppi_classifier,
@@ -39,6 +40,21 @@ def test_what_is_saved_is_loaded(saved):
     assert (loaded.embedding, loaded.threshold) == (StoreInfo("profile", "1", 960), 0.4)
     assert loaded.provenance == {"dataset": "toy"}
     assert not loaded.model.training
+
+
+def test_a_calibration_is_kept(saved):
+    model, folder = saved
+    calibration = Calibration(temperature=1.7, knots=((-1.0, -0.5), (2.0, 1.5)), prevalence=0.4, pairs=4000)
+    save_checkpoint(Checkpoint(model, StoreInfo("profile", "1", 960), 0.4, {}, calibration), folder)
+    assert load_checkpoint(folder).calibration == calibration
+
+
+def test_a_checkpoint_of_an_older_version_is_loaded_without_calibration(saved):
+    _, folder = saved
+    tensors, about = read_weights(folder / "model.safetensors")
+    del about["calibration"]
+    write_weights(folder / "model.safetensors", tensors, about)
+    assert load_checkpoint(folder).calibration.method == "none"
 
 
 def change(folder, edit, name="model.safetensors"):

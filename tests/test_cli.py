@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from ppi_lib import cli
-from ppi_lib.checkpoint import create_ppi_classifier
+from ppi_lib.checkpoint import create_ppi_classifier, load_checkpoint
 from ppi_lib.datasets import make_demo
 from ppi_lib.encoder import PRESETS
 from ppi_lib.proteins import write_fasta, write_pairs
@@ -71,7 +71,7 @@ def test_evaluate_gives_the_numbers_of_training_again_and_the_baselines(run, mon
     after = pd.read_csv(run / "evaluation.csv")
     assert status == 0
     assert after["auroc"][0] == pytest.approx(before["auroc"][0], abs=1e-9)
-    assert (after["group"] == "baseline").sum() == 9
+    assert (after["group"] == "baseline").sum() == 15
     assert "95% intervals over proteins" in out
 
 
@@ -84,7 +84,49 @@ def test_predict_scores_every_pair_in_order(files, run, tmp_path, monkeypatch, c
     scores, pairs = readers[suffix](target), pd.read_csv(files / "test.tsv", sep="\t")
     assert scores["protein_a"].tolist() == pairs.iloc[:, 0].tolist()
     assert scores["protein_b"].tolist() == pairs.iloc[:, 1].tolist()
-    assert np.allclose(scores["probability"], 1 / (1 + np.exp(-scores["logit"])))
+    calibration = load_checkpoint(run).calibration
+    assert calibration.method == "temperature"
+    assert np.allclose(scores["probability"], calibration.probabilities(scores["logit"]))
+
+
+def test_predict_says_probabilities_for_the_prevalence_that_is_asked_for(files, run, tmp_path, monkeypatch, capsys):
+    arguments = (run, files / "proteins.fasta", files / "test.tsv", "--quiet")
+    tables = {}
+    for name, options in {"own": (), "rare": ("--prevalence", 0.01)}.items():
+        target = tmp_path / f"{name}.csv"
+        status, out, err = ppi(monkeypatch, capsys, "predict", *arguments, "--out", target, *options)
+        assert status == 0, err
+        tables[name] = pd.read_csv(target)
+    assert "calibrated (temperature) for 0.01 of the pairs being positive" in out
+    odds = [table["probability"] / (1 - table["probability"]) for table in tables.values()]
+    assert np.allclose(odds[1] / odds[0], 1 / 99)
+    assert tables["rare"]["interacts"].equals(tables["own"]["interacts"])
+
+
+def test_audit_says_what_it_found_and_leaves_the_tables(files, tmp_path, monkeypatch, capsys):
+    splits = ("--validation", files / "validation.tsv", "--test", files / "test.tsv")
+    arguments = (files / "proteins.fasta", files / "train.tsv", *splits, "--out", tmp_path / "audit")
+    status, out, err = ppi(monkeypatch, capsys, "audit", *arguments)
+    assert status == 0, err
+    assert "No protein of the 80 test pairs was seen before" in out
+    assert "Length alone: AUROC" in out
+    left = {path.stem for path in (tmp_path / "audit").iterdir()}
+    assert left == {
+        *("findings", "classes", "shared_pairs", "conflicts", "duplicates", "neighbours", "degree", "without_biology")
+    }
+
+
+def test_report_makes_one_page_of_everything(run, monkeypatch, capsys):
+    status, out, err = ppi(monkeypatch, capsys, "report", run, "--draws", 20, "--quiet")
+    assert status == 0, err
+    assert "report.html" in out
+    page = (run / "report.html").read_text()
+    assert len(page) < 8e6
+    assert page.count("plotly.js v") == 1
+    for text in ("No protein of the 80 test pairs was seen", "interolog", "Temperature, fitted on 60", "C3", "Limits"):
+        assert text in page
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=.https?:", page)
+    assert {"roc.csv", "reliability.csv", "strata.csv"} <= {path.name for path in (run / "figures").iterdir()}
 
 
 def test_screen_keeps_the_best_partners_and_is_there_the_second_time(files, run, tmp_path, monkeypatch, capsys):
@@ -146,7 +188,42 @@ def test_one_table_is_split_by_protein(tmp_path, monkeypatch, capsys):
     assert "test pairs" in out
 
 
-@pytest.mark.parametrize("verb", ["embed", "pretrain", "train", "evaluate", "predict", "screen", "run"])
+@pytest.fixture(scope="module")
+def one_table(tmp_path_factory):
+    """A FASTA file, and a single table with enough pairs to be split."""
+    folder = tmp_path_factory.mktemp("table")
+    data = make_demo(proteins=400, pairs=(3000, 20, 20), shares=(0.8, 0.1, 0.1), domain=30, median_length=80)
+    write_fasta(data.proteins, folder / "proteins.fasta")
+    write_pairs(data.train, folder / "pairs.tsv")
+    return folder
+
+
+def test_split_draws_negatives_and_leaves_what_train_takes(one_table, tmp_path, monkeypatch, capsys):
+    table = pd.read_csv(one_table / "pairs.tsv", sep="\t")
+    table[table["label"] == 1].iloc[:, :2].to_csv(tmp_path / "positives.tsv", sep="\t", index=False)
+    arguments = (one_table / "proteins.fasta", tmp_path / "positives.tsv", "--out", tmp_path / "split")
+    status, _, err = ppi(monkeypatch, capsys, "split", *arguments, "--negatives", "degree", "--identity", 0)
+    assert status == 0, err
+    assert "scheme 'degree', 1 for each positive" in (tmp_path / "split" / "split.json").read_text()
+    parts = [pd.read_csv(tmp_path / "split" / f"{s}.tsv", sep="\t") for s in ("train", "validation", "test")]
+    assert all(part["label"].mean() == 0.5 for part in parts)
+    sets = [set(part.iloc[:, 0]) | set(part.iloc[:, 1]) for part in parts]
+    assert sets[0].isdisjoint(sets[1] | sets[2])
+
+
+def test_split_leaves_tests_by_class_and_keeps_relatives_together(one_table, tmp_path, monkeypatch, capsys):
+    arguments = (one_table / "proteins.fasta", one_table / "pairs.tsv", "--out", tmp_path / "split", "--classes")
+    status, _, err = ppi(monkeypatch, capsys, "split", *arguments, "--identity", 0.8)
+    assert status == 0, err
+    assert "homology clusters dealt whole" in err
+    assert {path.stem for path in (tmp_path / "split").glob("*.tsv")} == {
+        *("train", "validation", "test", "test_c1", "test_c2")
+    }
+
+
+@pytest.mark.parametrize(
+    "verb", ["audit", "split", "embed", "pretrain", "train", "evaluate", "predict", "screen", "report", "run"]
+)
 def test_help_shows_an_example(verb, monkeypatch, capsys):
     status, out, _ = ppi(monkeypatch, capsys, verb, "--help")
     assert status == 0
@@ -177,6 +254,17 @@ def bad_calls(files, run, folder):
             "--quiet",
         ),
         "writes .parquet": ("screen", run, fasta, "--out", folder / "s.tsv", "--quiet"),
+        "expected one of uniform, degree, compartment": (
+            *("split", fasta, files / "train.tsv", "--out", folder / "s", "--negatives", "random"),
+        ),
+        "expected both or neither": (
+            *("split", fasta, files / "train.tsv", "--out", folder / "s", "--negatives", "compartment"),
+        ),
+        "expected at least 1, and 1000 for a figure": ("report", run, "--draws", 0),
+        "prevalence is 2": (
+            *("predict", run, fasta, files / "test.tsv", "--out", folder / "x.tsv"),
+            *("--prevalence", 2),
+        ),
         "no trained model": ("predict", folder, fasta, files / "test.tsv", "--out", folder / "x.tsv"),
         "line 2": ("train", fasta, folder / "label.tsv", "--out", folder / "r"),
         "Give a FASTA file or --dataset": ("pretrain", "--out", folder / "r"),
@@ -199,7 +287,7 @@ def bad_calls(files, run, folder):
     }
 
 
-@pytest.mark.parametrize("case", range(16))
+@pytest.mark.parametrize("case", range(20))
 def test_bad_input_is_one_line_and_status_2(case, files, run, tmp_path, monkeypatch, capsys):
     message, arguments = list(bad_calls(files, run, tmp_path).items())[case]
     status, _, err = ppi(monkeypatch, capsys, *arguments)

@@ -1,5 +1,8 @@
 """Metrics, intervals and curves: hand-worked cases, and scikit-learn where it has the number."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn import metrics as sk
@@ -12,7 +15,11 @@ from ppi_lib.evaluate import (
     bootstrap_intervals,
     compute_curves,
     compute_metrics,
+    describe_difference,
 )
+
+sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
+import intervals
 
 RATES = ("accuracy", "f1", "precision", "recall", "mcc")
 
@@ -88,7 +95,7 @@ def test_best_threshold_splits_neighbouring_floats():
 def test_weights_of_one_give_what_scikit_learn_gives(scored):
     labels, probabilities, a, b = scored
     result = bootstrap_intervals(labels, probabilities, a, b, 0.5, draws=5)
-    metrics = compute_metrics(labels, probabilities, 0.5)._asdict()
+    metrics = compute_metrics(labels, probabilities, 0.5, a, b)._asdict()
     assert set(result) == set(metrics) - {"prevalence", "threshold", "pairs"}
     for name, interval in result.items():
         assert interval.value == pytest.approx(metrics[name], abs=1e-12), name
@@ -132,6 +139,73 @@ def test_drawing_proteins_is_wider_than_drawing_pairs(scored):
     of_pairs = bootstrap_intervals(labels, probabilities, unique, unique, 0.5, draws=200)["auroc"]
     assert of_proteins.low < of_proteins.value < of_proteins.high
     assert of_proteins.high - of_proteins.low > 1.3 * (of_pairs.high - of_pairs.low)
+
+
+def test_intervals_of_independent_pairs_are_those_of_drawn_pairs():
+    """Without the correction of `resample` they would be wider by the root of three."""
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 2, 600).astype(float)
+    probabilities = np.clip(0.3 * labels + 0.7 * rng.random(600), 0, 1)
+    alone = np.arange(1200).reshape(2, 600)
+    result = bootstrap_intervals(labels, probabilities, *alone, 0.5, draws=1000)["auroc"]
+    drawn = rng.integers(0, 600, (1000, 600))
+    expected = np.std([sk.roc_auc_score(labels[rows], probabilities[rows]) for rows in drawn]) * 2 * 1.96
+    assert result.high - result.low == pytest.approx(expected, rel=0.15)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say_and_those_of_pairs_do_not():
+    """A short form of benchmarks/intervals.py."""
+    world = intervals.World(150, 1000, share=0.6, sociability=2.0)
+    result = intervals.cover(world, trials=100, draws=150)
+    assert 0.86 <= result["proteins"]["coverage"] <= 0.99
+    assert result["pairs"]["coverage"] < 0.8
+
+
+def test_a_verdict_says_a_tie_when_the_interval_holds_zero():
+    tie = resample.Interval(0.01, -0.01, 0.03, 1000, 50)
+    assert describe_difference("v5", "degree", tie) == "v5 and degree: a tie (AUROC +0.010 [-0.010, +0.030])."
+    worse = resample.Interval(-0.02, -0.03, -0.01, 1000, 50)
+    assert describe_difference("v5", "degree", worse).startswith("v5 is worse than degree")
+
+
+def test_an_interval_on_few_pairs_says_so():
+    labels, p = np.array([1.0] * 4 + [0.0] * 30), np.linspace(0, 1, 34)
+    ids = np.arange(68).astype(str).reshape(2, 34)
+    result = bootstrap_intervals(labels, p, *ids, 0.5, draws=50)["auroc"]
+    assert "only 4 pairs of one class" in result.format()
+    assert "only" not in result._replace(rarer=10).format()
+
+
+def test_top_of_the_ranking_by_hand(monkeypatch):
+    labels = [1, 1, 0, 1, 0, 0, 1, 0]
+    result = compute_metrics(labels, np.linspace(0.9, 0.1, 8), 0.5)
+    assert result.precision_at_100 == 0.5  # fewer than 100 pairs: all of them
+    assert result.recall_at_fdr_10 == 0.5  # the first two
+    monkeypatch.setattr(resample, "TOP", 3)
+    assert compute_metrics(labels, np.linspace(0.9, 0.1, 8), 0.5).precision_at_100 == pytest.approx(2 / 3)
+    # two right, then one of the four that share a score, half of which are right
+    tied = compute_metrics(labels, [0.9, 0.9, 0.5, 0.5, 0.5, 0.3, 0.5, 0.1], 0.5)
+    assert tied.precision_at_100 == pytest.approx((2 + 0.5) / 3)
+
+
+def test_recall_at_a_false_discovery_rate_is_what_scikit_learn_gives(scored):
+    labels, probabilities = scored[0], scored[1] ** 2
+    precision, recall, _ = sk.precision_recall_curve(labels, probabilities)
+    expected = recall[precision >= 0.9].max()
+    assert 0 < expected < 1
+    assert compute_metrics(labels, probabilities, 0.5).recall_at_fdr_10 == pytest.approx(expected)
+
+
+def test_one_to_ten_is_what_scikit_learn_gives_for_weighted_negatives(scored):
+    labels, probabilities = scored[:2]
+    weights = np.where(labels == 1, 1, 10 * labels.sum() / (len(labels) - labels.sum()))
+    expected = sk.average_precision_score(labels, probabilities, sample_weight=weights)
+    assert compute_metrics(labels, probabilities, 0.5).auprc_1_10 == pytest.approx(expected)
+
+
+def test_labels_as_strings_are_refused():
+    with pytest.raises(InputError, match="labels are of type <U1, such as '1'"):
+        compute_metrics(np.array(["1", "0"]), [0.5, 0.1], 0.5)
 
 
 def test_draws_that_lose_a_class_are_left_out_and_counted():

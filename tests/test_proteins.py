@@ -1,4 +1,4 @@
-"""Reading, checking, splitting and writing of proteins and pairs."""
+"""Reading, checking and writing of proteins and pairs."""
 
 import errno
 import gzip
@@ -20,7 +20,6 @@ from ppi_lib.proteins import (
     read_pairs,
     read_proteins,
     shared_proteins,
-    split_by_protein,
     write_fasta,
     write_pairs,
 )
@@ -298,27 +297,7 @@ def random_pairs(count: int, proteins: int) -> Pairs:
     return make_pairs(*zip(a, b, generator.integers(0, 2, count), strict=True))
 
 
-def test_a_split_by_protein_shares_none_and_accounts_for_every_pair():
-    pairs = random_pairs(3000, 100)
-    splits = split_by_protein(pairs, seed=3)
-    assert overlap_notes(*splits) == ()
-    kept = [len(split) for split in splits]
-    assert kept[0] > 4 * kept[1] > 0
-    assert f"{3000 - sum(kept):,} of 3,000 pairs" in splits.train.notes[-1]
-    assert set(rows_of(splits.test)) <= set(rows_of(pairs))
-    again, other = split_by_protein(pairs, seed=3), split_by_protein(pairs, seed=4)
-    assert rows_of(again.train) == rows_of(splits.train)
-    assert rows_of(other.train) != rows_of(splits.train)
-
-
-def test_a_split_that_cannot_be_trained_on_is_refused():
-    selves = make_pairs(*((f"a{i}", f"a{i}", i % 2) for i in range(6)))
-    with pytest.raises(InputError, match=r"validation split .*fractions"):
-        split_by_protein(selves, fractions=(0.6, 0.1, 0.3), seed=0)
-    with pytest.raises(InputError, match=r"fractions is .*expected three positive"):
-        split_by_protein(random_pairs(10, 5), fractions=(1.0, 1.0, 1.0), seed=0)
-    with pytest.raises(InputError, match="seed is -1; expected 0 or more"):
-        split_by_protein(random_pairs(10, 5), seed=-1)
+def test_a_split_without_both_classes_is_refused():
     with pytest.raises(InputError, match="test split has 1 pair, all labelled 1"):
         check_classes(make_pairs(("a", "b", 1)), "test")
     with pytest.raises(InputError, match="no labels"):

@@ -2,7 +2,20 @@
 
 import sys
 
-from ppi_lib.cli import embed, evaluate, imports, predict, pretrain, run, screen, store, train  # noqa: F401
+from ppi_lib.cli import (  # noqa: F401  (each registers its verb)
+    audit,
+    embed,
+    evaluate,
+    imports,
+    predict,
+    pretrain,
+    report,
+    run,
+    screen,
+    split,
+    store,
+    train,
+)
 from ppi_lib.cli.app import app
 from ppi_lib.errors import InputError
 

@@ -30,27 +30,12 @@ def evaluate_run(
     run: Path, data, quiet: bool, baselines: bool, *, store: Path | None = None, embedder: str | None = None
 ) -> None:
     """Score validation and test pairs, write the table and the scores, and print the table."""
-    from ppi_lib.baselines import run_baselines
-    from ppi_lib.checkpoint import load_checkpoint
-    from ppi_lib.embed import embed_proteins
-    from ppi_lib.files import write_atomically
-    from ppi_lib.predict import predict_pairs
-    from ppi_lib.report import Scored, evaluate_scored, format_table
+    from ppi_lib.assess import assess_run
+    from ppi_lib.report import format_table
 
-    checkpoint = load_checkpoint(run)
-    store = embed_proteins(
-        data.proteins, store or run / "store", embedder=embedder, wanted=checkpoint.embedding, progress=not quiet
+    typer.echo(
+        format_table(
+            assess_run(run, data, baselines=baselines, store=store, embedder=embedder, progress=not quiet).table
+        )
     )
-    test, validation = (
-        predict_pairs(checkpoint.model, store, pairs, progress=not quiet).probabilities
-        for pairs in (data.test, data.validation)
-    )
-    scored = [Scored(f"{checkpoint.provenance['size']} cross-attention", "ours", test, validation)]
-    if baselines:
-        pooled = {protein: store[protein].mean(axis=0) for protein in data.proteins.sequences}
-        found = run_baselines(data.proteins.sequences, data.train, data.validation, data.test, pooled=pooled)
-        scored += [Scored(b.name, "baseline", b.probabilities, b.validation_probabilities) for b in found]
-    table = evaluate_scored(scored, data.validation, data.test)
-    write_atomically(run / "evaluation.csv", lambda path: table.to_csv(path, index=False))
-    typer.echo(format_table(table))
-    typer.echo(f"All numbers: {run / 'evaluation.csv'}")
+    typer.echo(f"All numbers: {run / 'evaluation.csv'}; the scores of each pair: {run / 'scores.parquet'}")

@@ -15,6 +15,10 @@ def predict(
     proteins: Fasta,
     pairs: Annotated[Path, typer.Argument(help="Pairs to score; labels are not needed.")],
     out: Annotated[Path, typer.Option(help="Table to write: .parquet, .tsv or .csv.")] = Path("scores.parquet"),
+    prevalence: Annotated[
+        float | None,
+        typer.Option(help="Share of positives among your pairs, such as 0.001; default: as in validation."),
+    ] = None,
     store: Store = None,
     embedder: EmbedderName = None,
     device: Device = "auto",
@@ -22,6 +26,8 @@ def predict(
 ):
     """Score new pairs with a trained model."""
     import tempfile
+
+    import numpy as np
 
     from ppi_lib.checkpoint import load_checkpoint
     from ppi_lib.embed import embed_proteins
@@ -32,6 +38,7 @@ def predict(
     if out.resolve() in (proteins.resolve(), pairs.resolve()):
         raise InputError(f"{out}: is one of the files that are read. Choose another --out.")
     checkpoint = load_checkpoint(run)
+    checkpoint.calibration.probabilities(np.zeros(1), prevalence=prevalence)  # a wrong one is said before long work
     read, table = read_proteins(proteins), read_pairs(pairs, labels="ignored")
     check_pairs(table, read, str(pairs))
     say_notes((*read.notes, *table.notes))
@@ -39,6 +46,18 @@ def predict(
         options = {"embedder": embedder, "wanted": checkpoint.embedding, "device": device, "progress": not quiet}
         embedded = embed_proteins(read.take(table.proteins), store or folder, **options)
         prediction = predict_pairs(checkpoint.model, embedded, table, progress=not quiet)
-    write_predictions(table, prediction, checkpoint.threshold, out)
+    probabilities = checkpoint.calibration.probabilities(prediction.logits, prevalence=prevalence)
+    write_predictions(table, prediction, checkpoint.threshold, out, probabilities)
     called = int((prediction.probabilities >= checkpoint.threshold).sum())
-    typer.echo(f"{len(table):,} pairs in {out}; {called:,} at or above the threshold {checkpoint.threshold:.3f}.")
+    typer.echo(
+        f"{len(table):,} pairs in {out}; {called:,} called as interacting. {_say_calibration(checkpoint, prevalence)}"
+    )
+
+
+def _say_calibration(checkpoint, prevalence: float | None) -> str:
+    """Say what the probabilities mean."""
+    calibration = checkpoint.calibration
+    if calibration.method == "none":
+        return "Probabilities are the model's own, not calibrated."
+    share = calibration.prevalence if prevalence is None else prevalence
+    return f"Probabilities are calibrated ({calibration.method}) for {share:.3g} of the pairs being positive."

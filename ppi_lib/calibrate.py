@@ -1,0 +1,143 @@
+"""Probabilities that mean what they say, on the user's own prevalence.
+
+A network's logits rank pairs; how sure they are is another matter (Guo et al. 2017, ICML). A calibration is fitted on
+the validation pairs: by one temperature that divides the logits, or, where both classes have a thousand pairs, by
+isotonic regression (Zadrozny and Elkan 2002, KDD) on the shares of positives in up to a hundred groups of like logit.
+Between the middles of its steps the calibrated logit runs in straight lines, and beyond the ends on with the
+temperature's slope, so neither changes a ranking.
+
+Validation pairs are as a rule half positive, and life isn't: one pair in ten of a screen's best, one in a thousand of
+all pairs. `prevalence` moves the odds by the ratio of the two (Elkan 2001, IJCAI), which is right as long as positives
+and negatives each look as they did in validation.
+
+Shape letters: B pairs, K knots.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, logit
+from sklearn.isotonic import IsotonicRegression
+
+from ppi_lib.errors import InputError
+
+METHODS = ("temperature", "isotonic")
+FEWEST = 10
+"""Pairs of each class that a temperature needs."""
+_FEWEST_ISOTONIC = 1000
+_MOST_GROUPS = 100
+_GROUP = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    temperature: float = 1.0
+    """Divides the logits; 1 leaves them as they are."""
+    knots: Sequence[Sequence[float]] = ()
+    """Logits, rising, and the calibrated logit at each; empty if the temperature is all."""
+    prevalence: float | None = None
+    """Share of positives among the pairs it was fitted on; None if it wasn't fitted."""
+    pairs: int = 0
+    """How many those were."""
+
+    def __post_init__(self):
+        if not self.temperature > 0:
+            raise InputError(f"temperature is {self.temperature}; expected above 0.")
+        object.__setattr__(self, "knots", tuple(tuple(map(float, knot)) for knot in self.knots))
+
+    @property
+    def method(self) -> str:
+        return "none" if self.prevalence is None else "isotonic" if self.knots else "temperature"
+
+    def probabilities(self, logits, *, prevalence: float | None = None) -> np.ndarray:
+        """Return the probabilities `(B,)` of the model's logits, where `prevalence` of the pairs are positive.
+
+        Without `prevalence`, as among the pairs it was fitted on.
+        """
+        logits = np.asarray(logits, dtype=np.float64)
+        calibrated = logits / self.temperature
+        if self.knots:
+            x, y = np.array(self.knots).T
+            calibrated = np.interp(logits, x, y) + (logits - np.clip(logits, x[0], x[-1])) / self.temperature
+        found = expit(calibrated)
+        return found if prevalence is None else self._shift(found, prevalence)
+
+    def _shift(self, found: np.ndarray, prevalence: float) -> np.ndarray:
+        """Move the odds from the prevalence of the fit to another."""
+        if not 0 < prevalence < 1:
+            raise InputError(f"prevalence is {prevalence}; expected a share between 0 and 1, such as 0.001.")
+        if self.prevalence is None:
+            raise InputError(
+                "prevalence can't be used: the model has no calibration, so that of its own probabilities isn't known. "
+                "Train it again with at least 10 validation pairs of each class."
+            )
+        odds = found / np.maximum(1 - found, 1e-12) * (prevalence / (1 - prevalence))
+        odds *= (1 - self.prevalence) / self.prevalence
+        return odds / (1 + odds)
+
+
+def _check(labels, logits) -> tuple[np.ndarray, np.ndarray]:
+    y, x = np.asarray(labels), np.asarray(logits, dtype=np.float64)
+    if y.dtype.kind not in "fiub" or not np.isin(y, (0, 1)).all():
+        raise InputError(f"labels hold {str(y.flat[0])!r} and others; expected only the numbers 0 and 1. Convert them.")
+    if y.shape != x.shape or y.ndim != 1:
+        raise InputError(f"labels have shape {y.shape}, logits {x.shape}; expected one of each per pair.")
+    if not np.isfinite(x).all():
+        place = int((~np.isfinite(x)).argmax())
+        raise InputError(f"logits hold {x[place]}, first at pair {place}; expected finite numbers.")
+    return y.astype(float), x
+
+
+def _fit_temperature(y: np.ndarray, x: np.ndarray) -> float:
+    """Return the temperature of the lowest cross-entropy, between a twentieth and twenty."""
+
+    def loss(log_temperature: float) -> float:
+        z = x / np.exp(log_temperature)
+        return float(np.mean(np.logaddexp(0, z) - y * z))
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+
+
+def _fit_knots(y: np.ndarray, x: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """Return the middle of each of isotonic regression's steps and the log odds there."""
+    groups = min(_MOST_GROUPS, len(x) // _GROUP)
+    group = np.empty(len(x), dtype=int)
+    group[np.argsort(x, kind="stable")] = np.arange(len(x)) * groups // len(x)
+    counts = np.bincount(group)
+    # half a pair of either class, so that no share is 0 or 1
+    share = (np.bincount(group, weights=y) + 0.5) / (counts + 1)
+    middle = np.bincount(group, weights=x) / counts
+    fitted = IsotonicRegression().fit_transform(middle, share, sample_weight=counts)
+    step = np.append(0, np.cumsum(np.diff(fitted) > 1e-12))
+    middles = np.bincount(step, weights=middle * counts) / np.bincount(step, weights=counts)
+    levels = logit(np.bincount(step, weights=fitted * counts) / np.bincount(step, weights=counts))
+    return tuple(zip(middles.tolist(), levels.tolist(), strict=True))
+
+
+def fit_calibration(labels, logits, *, method: str | None = None) -> Calibration:
+    """Fit a calibration on validation pairs; `method` is one of `METHODS`, by default what their number allows.
+
+    Raises `InputError` for fewer than ten pairs of a class, or than a thousand if isotonic is asked for.
+    """
+    y, x = _check(labels, logits)
+    fewest = int(min(y.sum(), len(y) - y.sum()))
+    method = method or ("isotonic" if fewest >= _FEWEST_ISOTONIC else "temperature")
+    if method not in METHODS:
+        raise InputError(f"method is {method!r}; expected one of {', '.join(METHODS)}.")
+    needed = _FEWEST_ISOTONIC if method == "isotonic" else FEWEST
+    if fewest < needed:
+        raise InputError(
+            f"{len(y):,} pairs, {fewest:,} of the rarer class, are too few for a calibration by {method}; expected at "
+            f"least {needed:,} of each class. Give more validation pairs{', or use a temperature' * (needed > FEWEST)}."
+        )
+    knots = _fit_knots(y, x) if method == "isotonic" else ()
+    temperature = _fit_temperature(y, x)
+    return Calibration(temperature=temperature, knots=knots, prevalence=float(y.mean()), pairs=len(y))
+
+
+def calibrate_if_possible(labels, logits) -> Calibration:
+    """The same, but without a calibration where the pairs are too few for one."""
+    positives = int(np.sum(labels))
+    return fit_calibration(labels, logits) if min(positives, len(labels) - positives) >= FEWEST else Calibration()

@@ -1,0 +1,28 @@
+"""`ppi report`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ppi_lib.cli.app import Quiet, app
+
+
+@app.command(epilog="Example: ppi report run/")
+def report(
+    run: Annotated[Path, typer.Argument(help="Folder of a run that `ppi train` made.")],
+    sample: Annotated[int, typer.Option(help="Most proteins of a split to search neighbours for; 0: none.")] = 8000,
+    draws: Annotated[int, typer.Option(help="Draws of the bootstrap.")] = 1000,
+    quiet: Quiet = False,
+):
+    """Write report.html: scores, baselines, audit, calibration and provenance on one page."""
+    from ppi_lib.assess import assess_run
+    from ppi_lib.checkpoint import load_checkpoint
+    from ppi_lib.datasets import load_saved
+    from ppi_lib.page import write_page
+
+    load_checkpoint(run)
+    if not ((run / "scores.parquet").is_file() and (run / "evaluation.csv").is_file()):
+        assess_run(run, load_saved(run / "data"), baselines=True, progress=not quiet, draws=draws)
+    page = write_page(run, sample=sample, draws=draws)
+    typer.echo(f"{page} ({page.stat().st_size / 1e6:.1f} MB), its figures in {run / 'figures'}.")

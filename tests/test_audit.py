@@ -1,0 +1,134 @@
+"""The audit: every planted fault is found and said, and nothing is said of a sound split."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import random_sequence
+from test_homology import mutate
+
+from ppi_lib.audit import audit, seen_classes
+from ppi_lib.errors import InputError
+from ppi_lib.proteins import Pairs, Proteins
+
+
+def make_pairs(*rows) -> Pairs:
+    a, b, labels = zip(*rows, strict=True)
+    return Pairs(a=np.array(a, object), b=np.array(b, object), labels=np.array(labels, np.float32), notes=())
+
+
+def ring(letter: str, count: int = 30) -> Pairs:
+    """Each protein stands in two positive and two negative pairs."""
+    ids = [f"{letter}{i}" for i in range(count)]
+    rows = [(one, ids[(i + step) % count], float(step == 1)) for i, one in enumerate(ids) for step in (1, 2)]
+    return make_pairs(*rows)
+
+
+@pytest.fixture(scope="module")
+def proteins():
+    ids = [f"{letter}{i}" for letter in "TVE" for i in range(30)]
+    return Proteins(sequences={one: random_sequence(150, i) for i, one in enumerate(ids)}, notes=())
+
+
+@pytest.fixture
+def splits():
+    return {"train": ring("T"), "validation": ring("V"), "test": ring("E")}
+
+
+def with_rows(pairs: Pairs, *rows) -> Pairs:
+    extra = make_pairs(*rows)
+    return Pairs(**{n: np.append(getattr(pairs, n), getattr(extra, n)) for n in ("a", "b", "labels")}, notes=())
+
+
+def levels(found, subject):
+    return {one.level for one in found.findings if one.subject == subject}
+
+
+def verdict(found, subject):
+    return next(one.verdict for one in found.findings if one.subject == subject)
+
+
+def test_a_sound_split_is_fine_throughout(splits, proteins):
+    found = audit(**splits, proteins=proteins)
+    assert {one.level for one in found.findings} == {"fine"}
+    assert len(found.format().splitlines()) == len(found.findings)
+    assert found.tables["classes"].query("split == 'test'")["pairs"].tolist() == [0, 0, 60]
+    assert found.tables["without_biology"]["auroc"].tolist()[:4] == [0.5] * 4
+
+
+def test_a_pair_copied_in_the_other_order_is_found(splits, proteins):
+    copied = with_rows(splits["test"], ("T1", "T0", 1.0))
+    found = audit(**{**splits, "test": copied}, proteins=proteins, sample=0)
+    assert levels(found, "pairs") == {"fault"}
+    assert verdict(found, "pairs").startswith("1 pairs stand in two splits")
+    assert found.tables["shared_pairs"][["protein_a", "protein_b", "splits"]].values.tolist() == [
+        ["T0", "T1", "train, test"]
+    ]
+    assert levels(found, "labels") == {"fine"}
+    assert verdict(found, "proteins").startswith("2 of 32 test proteins were seen before: of the test pairs, 1 have")
+
+
+def test_a_conflicting_label_is_found_within_a_split_and_across(splits, proteins):
+    across = audit(**{**splits, "test": with_rows(splits["test"], ("T1", "T0", 0.0))}, proteins=proteins, sample=0)
+    within = audit(**{**splits, "test": with_rows(splits["test"], ("E1", "E0", 0.0))}, proteins=proteins, sample=0)
+    for found, pair in ((across, "T0 and T1"), (within, "E0 and E1")):
+        assert levels(found, "labels") == {"fault"}
+        assert pair in verdict(found, "labels")
+    assert levels(within, "pairs") == {"caution"}
+
+
+def test_a_protein_under_two_ids_is_found(splits, proteins):
+    double = Proteins(sequences={**proteins.sequences, "E0": proteins.sequences["T5"]}, notes=())
+    found = audit(**splits, proteins=double, sample=0)
+    assert levels(found, "duplicates") == {"fault"}
+    assert "T5, E0" in verdict(found, "duplicates")
+    inside = Proteins(sequences={**proteins.sequences, "E0": proteins.sequences["E9"]}, notes=())
+    assert levels(audit(**splits, proteins=inside, sample=0), "duplicates") == {"caution"}
+
+
+def test_a_near_neighbour_across_splits_is_found_and_its_pairs_counted(splits, proteins):
+    near = mutate(proteins.sequences["T5"], 0.1, 0)
+    found = audit(**splits, proteins=Proteins(sequences={**proteins.sequences, "E0": near}, notes=()))
+    assert levels(found, "homology") == {"caution"}
+    assert "touches 4 of 60 test pairs" in verdict(found, "homology")
+    assert found.tables["neighbours"][["query", "target", "split"]].values.tolist() == [["E0", "T5", "test"]]
+    assert found.tables["neighbours"]["identity"][0] == pytest.approx(0.9, abs=0.01)
+
+
+def test_a_sample_is_said(splits, proteins):
+    found = audit(**splits, proteins=proteins, sample=10, seed=3)
+    assert "a sample of 10 of the 30 test proteins, seed 3" in verdict(found, "homology")
+
+
+def test_positives_from_hubs_alone_are_found(splits, proteins):
+    rows = [(f"E{hub}", f"E{i}", 1.0) for hub in (0, 1) for i in range(2, 17)]
+    rows += [(f"E{i}", f"E{i + 1}", 0.0) for i in range(2, 28)]
+    found = audit(**{**splits, "test": make_pairs(*rows)}, proteins=proteins, sample=0)
+    assert levels(found, "degree") == {"fault"}
+    degree = found.tables["degree"].set_index("split").loc["test"]
+    assert (degree["hub_share_1"], degree["hub_share_0"]) == (1, 0)
+
+
+def test_hubs_of_training_that_tell_the_test_labels_are_found(splits, proteins):
+    train = make_pairs(*[("T0", f"T{i}", 1.0) for i in range(1, 25)], *[(f"T{i}", f"T{i + 1}", 0.0) for i in range(25)])
+    test = make_pairs(*[("T0", f"E{i}", 1.0) for i in range(15)], *[("T26", f"E{i}", 0.0) for i in range(15)])
+    found = audit(train, splits["validation"], test, proteins, sample=0)
+    table = found.tables["without_biology"].set_index("score")
+    assert table.loc["positive training partners", "auroc"] == 1
+    assert table.loc["hubs of training", "auroc"] == 1
+    assert "fault" in levels(found, "without biology")
+
+
+def test_classes_by_hand(splits):
+    pairs = make_pairs(("T0", "T9", 1), ("T0", "E1", 0), ("E1", "T0", 0), ("E1", "E2", 1), ("E3", "E3", 1))
+    assert seen_classes(splits["train"], pairs).tolist() == ["C1", "C2", "C2", "C3", "C3"]
+
+
+def test_bad_input_is_named(splits, proteins):
+    with pytest.raises(InputError, match="test pairs have 1 id without a sequence"):
+        audit(**{**splits, "test": with_rows(splits["test"], ("NOPE", "E1", 1.0))}, proteins=proteins)
+    strings = replace(splits["test"], labels=splits["test"].labels.astype(int).astype(str))
+    with pytest.raises(InputError, match="test labels are of type <U"):
+        audit(**{**splits, "test": strings}, proteins=proteins)
+    with pytest.raises(InputError, match="all labelled 1"):
+        audit(**{**splits, "test": make_pairs(("E1", "E2", 1.0))}, proteins=proteins)

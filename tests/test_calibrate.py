@@ -1,0 +1,98 @@
+"""Calibration: known distortions are undone, rankings kept, prevalence moved as Bayes says."""
+
+import numpy as np
+import pytest
+from scipy.special import expit
+from scipy.stats import norm
+
+from ppi_lib.calibrate import Calibration, calibrate_if_possible, fit_calibration
+from ppi_lib.errors import InputError
+from ppi_lib.evaluate import compute_metrics
+
+
+def simulate(pairs: int, distort=lambda x: x, prevalence: float = 0.5, seed: int = 0):
+    """Labels, and logits that are true log odds before `distort`: two normal densities one apart."""
+    rng = np.random.default_rng(seed)
+    labels = (rng.random(pairs) < prevalence).astype(float)
+    x = rng.normal(labels, 1)
+    odds = norm.logpdf(x, 1) - norm.logpdf(x, 0) + np.log(prevalence / (1 - prevalence))
+    return labels, distort(odds)
+
+
+def ece(labels, probabilities):
+    return compute_metrics(labels, probabilities, 0.5).ece
+
+
+def test_a_temperature_is_found_again():
+    labels, logits = simulate(20_000, lambda x: 3 * x)
+    found = fit_calibration(labels, logits, method="temperature")
+    assert found.temperature == pytest.approx(3, rel=0.05)
+    test, others = simulate(20_000, lambda x: 3 * x, seed=1)
+    assert ece(test, found.probabilities(others)) < 0.015 < ece(test, expit(others))
+
+
+def test_isotonic_undoes_what_no_temperature_can():
+    labels, logits = simulate(20_000, lambda x: x**3 + 2)
+    test, others = simulate(20_000, lambda x: x**3 + 2, seed=1)
+    isotonic, temperature = (fit_calibration(labels, logits, method=one) for one in ("isotonic", "temperature"))
+    assert ece(test, isotonic.probabilities(others)) < 0.02
+    assert ece(test, temperature.probabilities(others)) > 0.04
+
+
+@pytest.mark.parametrize("method", ["temperature", "isotonic"])
+def test_a_ranking_stays_as_it_is_beyond_the_ends_too(method):
+    labels, logits = simulate(5000, lambda x: 2 * x)
+    found = fit_calibration(labels, logits, method=method)
+    rising = np.linspace(2 * logits.min(), 2 * logits.max(), 1000)
+    assert (np.diff(found.probabilities(rising)) > 0).all()
+
+
+def test_the_number_of_pairs_chooses_the_method():
+    assert fit_calibration(*simulate(4000)).method == "isotonic"
+    assert fit_calibration(*simulate(400)).method == "temperature"
+    assert calibrate_if_possible(*simulate(8)) == Calibration()
+    assert calibrate_if_possible(*simulate(400)).method == "temperature"
+
+
+def test_the_prevalence_moves_the_odds_by_hand():
+    fitted = Calibration(prevalence=0.5, pairs=100)
+    assert fitted.probabilities([0.0], prevalence=0.1) == pytest.approx([0.1])
+    assert fitted.probabilities([np.log(3)], prevalence=0.2) == pytest.approx([3 / 7])
+    assert fitted.probabilities([0.7], prevalence=0.5) == pytest.approx(expit([0.7]))
+
+
+def test_moved_probabilities_are_right_where_positives_are_rare():
+    found = fit_calibration(*simulate(20_000))
+    labels, logits = simulate(40_000, prevalence=1 / 11, seed=1)
+    balanced = logits - np.log(1 / 10)  # what a model trained at one to one would say
+    assert ece(labels, found.probabilities(balanced, prevalence=1 / 11)) < 0.015
+    assert ece(labels, found.probabilities(balanced)) > 0.2
+
+
+def test_extreme_logits_stay_probabilities():
+    fitted = Calibration(prevalence=0.5, pairs=100)
+    for prevalence in (None, 0.001, 0.999):
+        result = fitted.probabilities([-1e4, 1e4], prevalence=prevalence)
+        assert np.isfinite(result).all()
+        assert ((result >= 0) & (result <= 1)).all()
+
+
+def test_bad_input_is_named():
+    with pytest.raises(InputError, match=r"20 pairs, 9 of the rarer class, are too few .* at least 10 of each"):
+        fit_calibration([1] * 9 + [0] * 11, np.zeros(20))
+    with pytest.raises(InputError, match=r"by isotonic; expected at least 1,000 of each class.*or use a temperature"):
+        fit_calibration(*simulate(400), method="isotonic")
+    with pytest.raises(InputError, match="logits hold nan, first at pair 1"):
+        fit_calibration([0, 1], [0.0, np.nan])
+    with pytest.raises(InputError, match="labels hold '0'"):
+        fit_calibration(np.array(["0", "1"]), [0.0, 1.0])
+    with pytest.raises(InputError, match=r"labels have shape \(2,\), logits \(3,\)"):
+        fit_calibration([0, 1], [0.0, 1.0, 2.0])
+    with pytest.raises(InputError, match="method is 'platt'; expected one of temperature, isotonic"):
+        fit_calibration(*simulate(400), method="platt")
+    with pytest.raises(InputError, match=r"prevalence is 5\.0; expected a share"):
+        Calibration(prevalence=0.5).probabilities([0.0], prevalence=5.0)
+    with pytest.raises(InputError, match="the model has no calibration"):
+        Calibration().probabilities([0.0], prevalence=0.1)
+    with pytest.raises(InputError, match="temperature is 0"):
+        Calibration(temperature=0.0)
