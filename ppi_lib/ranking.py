@@ -14,8 +14,8 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from jaxtyping import Bool, Int
-from scipy.special import expit
 
 from ppi_lib.blocks import Block, Kept, Plan, part_rows, read_part
 from ppi_lib.files import write_atomically
@@ -110,7 +110,7 @@ def _rows_of(plan: Plan, folder: Path, ranks: _Ranks, block: Block) -> pa.Table:
     names = [pa.array(names, pa.string()) for names in plan.names_of(block)]
     columns = [
         *(pa.DictionaryArray.from_arrays(pa.array(place[stay]), n) for place, n in zip(kept[:2], names, strict=True)),
-        pa.array(expit(kept.logits[stay])),
+        pa.array(torch.from_numpy(kept.logits[stay]).sigmoid().numpy()),
         pa.array(kept.logits[stay]),
         *(pa.array(rank[stay], mask=rank[stay] > last) for rank in (in_a, in_b)),
     ]
