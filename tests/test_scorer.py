@@ -87,7 +87,7 @@ def test_a_grid_of_pairs_and_a_list_of_them_are_the_same(model, store):
     assert torch.allclose(grid[shuffled], listed, atol=1e-5, rtol=0)
 
 
-def test_training_mode_and_later_training_do_not_reach_the_scorer(tiny, store, some_pairs):
+def test_the_training_mode_of_the_model_changes_nothing_and_stays(tiny, store, some_pairs):
     model = create_ppi_classifier(config=tiny)
     factors = encode_factors(model, store, store.ids, torch.float32, progress=False)
     scorer = PairScorer(model.eval())
