@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from jaxtyping import Bool, Int
 
 from ppi_lib.blocks import Block, Kept, Plan, part_rows, read_part
@@ -110,7 +109,7 @@ def _rows_of(plan: Plan, folder: Path, ranks: _Ranks, block: Block) -> pa.Table:
     names = [pa.array(names, pa.string()) for names in plan.names_of(block)]
     columns = [
         *(pa.DictionaryArray.from_arrays(pa.array(place[stay]), n) for place, n in zip(kept[:2], names, strict=True)),
-        pa.array(torch.from_numpy(kept.logits[stay]).sigmoid().numpy()),
+        pa.array(1 / (1 + np.exp(-kept.logits[stay].astype(np.float64)))).cast(pa.float32()),
         pa.array(kept.logits[stay]),
         *(pa.array(rank[stay], mask=rank[stay] > last) for rank in (in_a, in_b)),
     ]

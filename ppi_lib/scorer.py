@@ -3,7 +3,7 @@
 A chunk of pairs goes through each step at once, as large matrix products into buffers that are used again. Where a
 pair needs one protein's numbers, its pairs are taken together: on each side the pairs stand in groups of one protein,
 and groups of equal size are one batched product. Any list of pairs can be scored; it is fastest when every protein of
-a chunk has many pairs there (64 proteins against 64).
+a chunk has many pairs there (32 proteins against 32).
 
 The choice worth knowing: in bfloat16 only what goes into a product is rounded; the residual stream, the attention,
 the norms and the end of the head are float32.
@@ -12,6 +12,9 @@ Shape letters: B pairs of a chunk, G groups of M pairs each (a group: the pairs 
 D model width, F feed-forward width, H heads, C width of a head. Masks: True = real, False = padding.
 """
 
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
@@ -22,7 +25,7 @@ from torch import Tensor, nn
 from ppi_lib.factors import Factors
 from ppi_lib.model import CrossAttention, CrossAttentionLayer, PPIClassifier
 
-CHUNK = 4096
+CHUNK = 1024
 """Pairs that go through a step at once: on a CPU their activations stay in the last cache."""
 _GROUPS = 64
 
@@ -116,12 +119,14 @@ class PairScorer:
         first = self.layers[0].attention
         self.base = model.interaction.cls_int + _context_bias(first)
         self.out = first.out_proj.weight.float().unflatten(1, (self.heads, -1)).permute(1, 2, 0).contiguous()
-        self.buffers: dict[str, Tensor] = {}
+        self.buffers = threading.local()
 
     def _buffer(self, name: str, rows: int, width: int, dtype: torch.dtype) -> Tensor:
-        held = self.buffers.get(name)
+        """Return memory that the next chunk of this thread will use again."""
+        held = getattr(self.buffers, name, None)
         if held is None or len(held) < rows:
-            held = self.buffers[name] = torch.empty(max(rows, CHUNK), width, dtype=dtype, device=self.device)
+            held = torch.empty(max(rows, CHUNK), width, dtype=dtype, device=self.device)
+            setattr(self.buffers, name, held)
         return held[:rows]
 
     @torch.inference_mode()
@@ -136,6 +141,26 @@ class PairScorer:
             self._read_later(layer, factors, number, sides, x)
             self._feed_forward(layer, x)
         return self._head(self.model.interaction.norm(x))
+
+    def score_all(
+        self, factors: Factors, chunks: Iterable[tuple[Int[Tensor, " _"], Int[Tensor, " _"]]]
+    ) -> Iterator[Float[Tensor, " _"]]:
+        """Yield the logits of each chunk, on the CPU, in order.
+
+        On a CPU each of torch's threads scores chunks of its own on one core, so that no small step leaves the others
+        waiting.
+        """
+        threads = torch.get_num_threads() if self.device.type == "cpu" else 1
+        if threads == 1:
+            yield from (self.score(factors, a, b).cpu() for a, b in chunks)
+            return
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            try:
+                torch.set_num_threads(1)
+                yield from pool.map(lambda pair: self.score(factors, *pair), chunks)
+            finally:
+                pool.shutdown(cancel_futures=True)
+                torch.set_num_threads(threads)
 
     def _read_first(self, factors: Factors, sides: list[_Side], share: Float[Tensor, "B H"]) -> Float[Tensor, "B D"]:
         """Return the query after the first attention: both proteins' mean values, merged head by head."""
