@@ -33,7 +33,7 @@ def plot_scores(table: pd.DataFrame) -> go.Figure:
         drawn = np.where(counts > 0, counts, np.nan)
         figure.add_scatter(x=edges[:-1], y=drawn, mode="lines", line=line, name=name)
     figure.update_xaxes(title_text="logit")
-    figure.update_yaxes(title_text="pairs", type="log", dtick=1)
+    figure.update_yaxes(title_text="pairs", type="log", dtick=1, tickformat=",")
     return figure.update_layout(template=TEMPLATE, width=460, height=300, legend={"x": 1, "xanchor": "right", "y": 1})
 
 
@@ -47,7 +47,7 @@ def plot_precision_at(curve: pd.DataFrame, *, base: float) -> go.Figure:
     figure.add_hline(
         base, line={"color": GREY, "dash": "dash"}, annotation={"text": text}, annotation_position=position
     )
-    figure.update_xaxes(title_text="best k pairs", type="log", dtick=1)
+    figure.update_xaxes(title_text="best k pairs", type="log", dtick=1, tickformat=",")
     figure.update_yaxes(title_text="share known to interact", range=[0, 1.02])
     return figure.update_layout(template=TEMPLATE, width=460, height=300, showlegend=False)
 
