@@ -30,6 +30,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/pretraining.py
 	$(BIN)/python benchmarks/embedding.py
+	$(BIN)/python benchmarks/screening.py
 
 # torch first and alone: a later requirement then keeps the build that is there.
 $(READY): pyproject.toml constraints.txt

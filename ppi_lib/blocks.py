@@ -9,6 +9,7 @@ Shape letters: M proteins of one band, N of another, B pairs kept.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,9 @@ from jaxtyping import Bool, Float, Int
 from ppi_lib.factors import Factors, join_factors
 from ppi_lib.files import write_atomically
 from ppi_lib.scorer import PairScorer
+
+_TILE = {"cpu": 32, "cuda": 256}
+"""Proteins against as many that are scored at once: a chunk of `scorer`, or what keeps a GPU busy."""
 
 
 class Block(NamedTuple):
@@ -109,15 +113,16 @@ def score_block(
     scorer: PairScorer, a: Factors, b: Factors, wanted: Bool[np.ndarray, "M N"]
 ) -> Float[np.ndarray, "M N"]:
     """Return the logits of the wanted pairs of two bands, tile by tile, and NaN for all others."""
-    factors, tile = join_factors(a, b), 64 if scorer.device.type == "cpu" else 256
+    tiles, edge = [], _TILE["cpu" if scorer.device.type == "cpu" else "cuda"]
+    rows, columns = (np.array_split(np.arange(size), -(-size // edge)) for size in wanted.shape)
+    for row, column in product(rows, columns):
+        i, j = np.nonzero(wanted[np.ix_(row, column)])
+        if len(i):
+            tiles.append((i + row[0], j + column[0]))
+    chunks = [(torch.from_numpy(i), torch.from_numpy(j + len(a.proteins))) for i, j in tiles]
     logits = np.full(wanted.shape, np.nan, dtype=np.float32)
-    for rows in np.array_split(np.arange(wanted.shape[0]), -(-wanted.shape[0] // tile)):
-        for columns in np.array_split(np.arange(wanted.shape[1]), -(-wanted.shape[1] // tile)):
-            i, j = np.nonzero(wanted[np.ix_(rows, columns)])
-            if len(i):
-                i, j = i + rows[0], j + columns[0]
-                scores = scorer.score(factors, torch.from_numpy(i), torch.from_numpy(j + len(a.proteins)))
-                logits[i, j] = scores.cpu().numpy()
+    for tile, scores in zip(tiles, scorer.score_all(join_factors(a, b), chunks), strict=True):
+        logits[tile] = scores.numpy()
     return logits
 
 

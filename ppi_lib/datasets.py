@@ -9,7 +9,7 @@ The labels of B4PPI follow node degree, which its notes measure. Its human set h
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -268,3 +268,21 @@ def make_demo(
     note = f"Made with seed {seed}, not measured: a lock and a key of the same family interact, nothing else."
     demo = _build("demo", Proteins(sequences=planted.sequences, notes=()), PairSplits(*splits), (note,))
     return replace(demo, sites=planted.sites)
+
+
+def known_interactions(dataset: Dataset, proteins: Iterable[str]) -> set[tuple[str, str]]:
+    """Return the pairs among `proteins` that interact, each as its sorted ids.
+
+    In the demo these are all there are: a lock and a key of one family. Elsewhere they are the positives of the three
+    splits, and a pair that is not among them may interact all the same.
+    """
+    proteins = set(proteins)
+    if dataset.sites is not None:
+        roles = {protein: dataset.sites[protein][2].split() for protein in proteins}
+        locks, keys = ([p for p in proteins if roles[p][0] == role] for role in ("lock", "key"))
+        return {tuple(sorted((a, b))) for a in locks for b in keys if roles[a][1] == roles[b][1]}
+    splits = (dataset.train, dataset.validation, dataset.test)
+    positives = (
+        (a, b) for pairs in splits for a, b in zip(*(c[pairs.labels == 1] for c in (pairs.a, pairs.b)), strict=True)
+    )
+    return {tuple(sorted((a, b))) for a, b in positives if a in proteins and b in proteins}

@@ -50,8 +50,10 @@ def predict_pairs(
     first, second = torch.minimum(a, b), torch.maximum(a, b)  # (A, B) and (B, A) are the same computation
     logits = torch.empty(len(a), dtype=torch.float64)
     bar = tqdm(total=len(a), desc="predict", unit="pair", disable=not progress)
-    for rows in _by_protein(first, second, len(factors.proteins)).split(CHUNK):
-        logits[rows] = scorer.score(factors, first[rows], second[rows]).double().cpu()
+    chunks = _by_protein(first, second, len(factors.proteins)).split(CHUNK)
+    scored = scorer.score_all(factors, [(first[rows], second[rows]) for rows in chunks])
+    for rows, scores in zip(chunks, scored, strict=True):
+        logits[rows] = scores.double()
         bar.update(len(rows))
     bar.close()
     return Prediction(logits.numpy(), logits.sigmoid().numpy())

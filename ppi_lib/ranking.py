@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Int
-from scipy.special import expit
 
 from ppi_lib.blocks import Block, Kept, Plan, part_rows, read_part
 from ppi_lib.files import write_atomically
@@ -110,7 +109,7 @@ def _rows_of(plan: Plan, folder: Path, ranks: _Ranks, block: Block) -> pa.Table:
     names = [pa.array(names, pa.string()) for names in plan.names_of(block)]
     columns = [
         *(pa.DictionaryArray.from_arrays(pa.array(place[stay]), n) for place, n in zip(kept[:2], names, strict=True)),
-        pa.array(expit(kept.logits[stay])),
+        pa.array(1 / (1 + np.exp(-kept.logits[stay].astype(np.float64)))).cast(pa.float32()),
         pa.array(kept.logits[stay]),
         *(pa.array(rank[stay], mask=rank[stay] > last) for rank in (in_a, in_b)),
     ]

@@ -3,7 +3,7 @@
 A chunk of pairs goes through each step at once, as large matrix products into buffers that are used again. Where a
 pair needs one protein's numbers, its pairs are taken together: on each side the pairs stand in groups of one protein,
 and groups of equal size are one batched product. Any list of pairs can be scored; it is fastest when every protein of
-a chunk has many pairs there (64 proteins against 64).
+a chunk has many pairs there (32 proteins against 32).
 
 The choice worth knowing: in bfloat16 only what goes into a product is rounded; the residual stream, the attention,
 the norms and the end of the head are float32.
@@ -12,6 +12,9 @@ Shape letters: B pairs of a chunk, G groups of M pairs each (a group: the pairs 
 D model width, F feed-forward width, H heads, C width of a head. Masks: True = real, False = padding.
 """
 
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import torch
@@ -20,9 +23,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ppi_lib.factors import Factors
-from ppi_lib.model import CrossAttentionLayer, PPIClassifier
+from ppi_lib.model import CrossAttention, CrossAttentionLayer, PPIClassifier
 
-CHUNK = 4096
+CHUNK = 1024
 """Pairs that go through a step at once: on a CPU their activations stay in the last cache."""
 _GROUPS = 64
 
@@ -69,13 +72,14 @@ def _make_side(places: Int[Tensor, " B"], counts: Int[Tensor, " N"], device: tor
     return _Side(order.to(device), torch.argsort(order).to(device), runs)
 
 
-class _Partial(NamedTuple):
-    """Softmax over one protein's tokens, not yet divided by its sum."""
+class _Scored(NamedTuple):
+    """The scores of each pair's query on one protein's tokens, as a softmax that is not yet divided by its sum."""
 
-    context: Float[Tensor, "B D"]
     largest: Float[Tensor, "B H"]
     total: Float[Tensor, "B H"]
     """Sum of the exponentials of the scores less the largest."""
+    runs: list[tuple[Float[Tensor, "G H M P"], Float[Tensor, "G H P C"]]]
+    """Those exponentials and the values, in groups."""
 
 
 class _Weights(NamedTuple):
@@ -88,10 +92,15 @@ class _Weights(NamedTuple):
         return F.linear(x, self.weight, self.bias)
 
 
+def _context_bias(attention: CrossAttention) -> Float[Tensor, " D"]:
+    """Return what an attention adds whatever it reads: the bias of the values passes through the softmax."""
+    return attention.out_proj.bias + attention.out_proj.weight @ attention.v_proj.bias
+
+
 class PairScorer:
     """Scores pairs of proteins given by their places in `Factors`.
 
-    It holds copies of the model's weights in `dtype`: what the model learns afterwards does not reach it.
+    It holds the model's weights in `dtype`; make a new one when the model has learnt.
     """
 
     @torch.inference_mode()
@@ -104,15 +113,20 @@ class PairScorer:
             for module in (*model.interaction.modules(), model.head[0])
             if isinstance(module, nn.Linear)
         }
+        for attention in (layer.attention for layer in self.layers):
+            merged = self.linears[attention.out_proj].weight, _context_bias(attention).to(dtype)
+            self.linears[attention.out_proj] = _Weights(*merged)
         first = self.layers[0].attention
-        self.base = model.interaction.cls_int + first.out_proj.bias + first.out_proj.weight @ first.v_proj.bias
+        self.base = model.interaction.cls_int + _context_bias(first)
         self.out = first.out_proj.weight.float().unflatten(1, (self.heads, -1)).permute(1, 2, 0).contiguous()
-        self.buffers: dict[str, Tensor] = {}
+        self.buffers = threading.local()
 
     def _buffer(self, name: str, rows: int, width: int, dtype: torch.dtype) -> Tensor:
-        held = self.buffers.get(name)
+        """Return memory that the next chunk of this thread will use again."""
+        held = getattr(self.buffers, name, None)
         if held is None or len(held) < rows:
-            held = self.buffers[name] = torch.empty(max(rows, CHUNK), width, dtype=dtype, device=self.device)
+            held = torch.empty(max(rows, CHUNK), width, dtype=dtype, device=self.device)
+            setattr(self.buffers, name, held)
         return held[:rows]
 
     @torch.inference_mode()
@@ -127,6 +141,26 @@ class PairScorer:
             self._read_later(layer, factors, number, sides, x)
             self._feed_forward(layer, x)
         return self._head(self.model.interaction.norm(x))
+
+    def score_all(
+        self, factors: Factors, chunks: Iterable[tuple[Int[Tensor, " _"], Int[Tensor, " _"]]]
+    ) -> Iterator[Float[Tensor, " _"]]:
+        """Yield the logits of each chunk, on the CPU, in order.
+
+        On a CPU each of torch's threads scores chunks of its own on one core, so that no small step leaves the others
+        waiting.
+        """
+        threads = torch.get_num_threads() if self.device.type == "cpu" else 1
+        if threads == 1:
+            yield from (self.score(factors, a, b).cpu() for a, b in chunks)
+            return
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            try:
+                torch.set_num_threads(1)
+                yield from pool.map(lambda pair: self.score(factors, *pair), chunks)
+            finally:
+                pool.shutdown(cancel_futures=True)
+                torch.set_num_threads(threads)
 
     def _read_first(self, factors: Factors, sides: list[_Side], share: Float[Tensor, "B H"]) -> Float[Tensor, "B D"]:
         """Return the query after the first attention: both proteins' mean values, merged head by head."""
@@ -163,44 +197,42 @@ class PairScorer:
 
     def _read_later(self, layer, factors: Factors, number: int, sides: list[_Side], x: Float[Tensor, "B D"]) -> None:
         """Add the attention of x to both proteins to x, merged by the log-sum-exp of each."""
-        attention = layer.attention
-        query = self.linears[attention.q_proj](layer.norm1(x).to(self.dtype))
-        partial = [self._attend(side, query, factors, number) for side in sides]
-        a, b = (part.largest + part.total.log() for part in partial)
+        query = self.linears[layer.attention.q_proj](layer.norm1(x).to(self.dtype))
+        scored = [self._score(side, query, factors, number) for side in sides]
+        a, b = (part.largest + part.total.log() for part in scored)
         share = (a - b).sigmoid_()
-        weights = (share / partial[0].total, (1 - share) / partial[1].total)
-        a, b = (
-            part.context.unflatten(1, (self.heads, -1)).mul_(weight[..., None])
-            for part, weight in zip(partial, weights, strict=True)
-        )
-        context = a.add_(b).flatten(1).add_(attention.v_proj.bias)
-        x.add_(self.linears[attention.out_proj](context.to(self.dtype)))
+        shares = (share / scored[0].total, (1 - share) / scored[1].total)
+        a, b = (self._read(*parts, query.shape[1]) for parts in zip(sides, scored, shares, strict=True))
+        x.add_(self.linears[layer.attention.out_proj](a.add_(b).to(self.dtype)))
 
-    def _attend(self, side: _Side, query: Float[Tensor, "B D"], factors: Factors, number: int) -> _Partial:
-        """Let each pair's query read the tokens of its protein on one side; small products, so always in float32."""
-        query = side.gather(query).float()
-        context = torch.empty_like(query)
-        largest, total = (context.new_empty(len(query), self.heads) for _ in range(2))
+    def _score(self, side: _Side, query: Float[Tensor, "B D"], factors: Factors, number: int) -> _Scored:
+        """Hold each pair's query against the keys of its protein on one side; small products, so in float32."""
+        query, runs = side.gather(query), []
+        largest, total = (query.new_empty(len(query), self.heads, dtype=torch.float32) for _ in range(2))
         for proteins, pairs in side.runs:
             rows, mask = (tensor.to(self.device) for tensor in _rows_of(factors, proteins))
             key, value = (
-                table[number]
-                .index_select(0, rows.flatten())
-                .float()
-                .unflatten(0, rows.shape)
-                .unflatten(2, (self.heads, -1))
+                table[number].index_select(0, rows.flatten()).float().view(*rows.shape, self.heads, -1).transpose(1, 2)
                 for table in (factors.keys, factors.later_values)
             )
             grouped = query[pairs].view(len(proteins), -1, self.heads, key.shape[-1]).transpose(1, 2)
-            scores = (grouped @ key.permute(0, 2, 3, 1)).mul_(key.shape[-1] ** -0.5)
+            grouped = grouped.to(torch.float32, memory_format=torch.contiguous_format)
+            scores = (grouped @ key.transpose(2, 3)).mul_(key.shape[-1] ** -0.5)
             scores.masked_fill_(~mask[:, None, None], -torch.inf)
             most = scores.amax(dim=-1, keepdim=True)
-            scores.sub_(most).exp_()
-            read = scores @ value.transpose(1, 2)
-            context[pairs].view(len(proteins), -1, self.heads, key.shape[-1]).copy_(read.transpose(1, 2))
+            runs.append((scores.sub_(most).exp_(), value))
             largest[pairs] = most[..., 0].transpose(1, 2).flatten(0, 1)
             total[pairs] = scores.sum(dim=-1).transpose(1, 2).flatten(0, 1)
-        return _Partial(*(side.restore(tensor) for tensor in (context, largest, total)))
+        return _Scored(side.restore(largest), side.restore(total), runs)
+
+    def _read(self, side: _Side, scored: _Scored, share: Float[Tensor, "B H"], width: int) -> Float[Tensor, "B D"]:
+        """Return the values of each pair's protein on one side, weighted by scores and share."""
+        context, share = share.new_empty(len(share), width), side.gather(share)
+        for (proteins, pairs), (weights, value) in zip(side.runs, scored.runs, strict=True):
+            group = (len(proteins), -1, self.heads)
+            weights.mul_(share[pairs].view(*group, 1).transpose(1, 2))
+            context[pairs].view(*group, value.shape[-1]).copy_((weights @ value).transpose(1, 2))
+        return side.restore(context)
 
     def _head(self, x: Float[Tensor, "B D"]) -> Float[Tensor, " B"]:
         """Return the logits; of the head only the first product is worth rounding."""

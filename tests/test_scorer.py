@@ -87,7 +87,7 @@ def test_a_grid_of_pairs_and_a_list_of_them_are_the_same(model, store):
     assert torch.allclose(grid[shuffled], listed, atol=1e-5, rtol=0)
 
 
-def test_training_mode_and_later_training_do_not_reach_the_scorer(tiny, store, some_pairs):
+def test_the_training_mode_of_the_model_changes_nothing_and_stays(tiny, store, some_pairs):
     model = create_ppi_classifier(config=tiny)
     factors = encode_factors(model, store, store.ids, torch.float32, progress=False)
     scorer = PairScorer(model.eval())
@@ -115,3 +115,21 @@ def test_factors_come_back_from_a_file_and_join(tiny, store, some_pairs, tmp_pat
     assert joined.places(["P07", "P00"]).tolist() == [7, 0]
     scores = (PairScorer(model).score(factors, *some_pairs) for factors in (whole, joined))
     assert torch.allclose(*scores, atol=1e-5, rtol=0)
+
+
+def test_threads_give_the_same_in_the_same_order_and_are_put_back(tiny, store):
+    model = shaken(create_ppi_classifier(config=tiny))
+    factors = encode_factors(model, store, store.ids, torch.float32, progress=False)
+    chunks = [tuple(torch.randint(0, 40, (2, size))) for size in (1, 50, 7, 300, 20)]
+    scorer = PairScorer(model)
+    expected = [scorer.score(factors, *chunk) for chunk in chunks]
+    try:
+        torch.set_num_threads(3)
+        found = list(scorer.score_all(factors, chunks))
+        assert torch.get_num_threads() == 3
+        next(scorer.score_all(factors, chunks))
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(1)
+    assert [len(part) for part in found] == [1, 50, 7, 300, 20]
+    assert all(torch.allclose(*both, atol=1e-5, rtol=0) for both in zip(found, expected, strict=True))
