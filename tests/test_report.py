@@ -47,7 +47,7 @@ def test_seeds_are_summed_up_by_hand(pairs):
     assert result["auroc"][0] == pytest.approx(np.mean(values))
     assert result["auroc_sd"][0] == pytest.approx(abs(values[0] - values[1]) / np.sqrt(2))
     assert result["seeds"].tolist() == [2]
-    with pytest.raises(InputError, match="tables are 1, .*expected at least two"):
+    with pytest.raises(InputError, match=r"tables are 1, .*expected at least two"):
         across_seeds(tables[:1])
     with pytest.raises(InputError, match="with 2 sets of names"):
         across_seeds([tables[0], tables[1].assign(name="other")])
