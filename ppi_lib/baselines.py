@@ -227,7 +227,7 @@ def run_baselines(
     seed: int = 0,
     progress: Callable[[str], None] | None = None,
 ) -> list[Baseline]:
-    """Fit every baseline on `train` and score `validation` and `test`; each has `.a`, `.b` and `.labels`.
+    """Fit every baseline on `train` and score `validation` and `test`, all `Pairs`.
 
     `pooled` holds one mean embedding per protein; one wider than 128 is reduced to 64 principal components.
     `progress` is called with the name of each baseline before it is fitted.

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from ppi_lib.errors import InputError
 from ppi_lib.evaluate import best_threshold, bootstrap_intervals, compute_metrics
 from ppi_lib.proteins import Pairs
 
@@ -69,6 +70,22 @@ def evaluate_scored(
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # the arithmetic runs outside Python's lock
         return pd.DataFrame(list(pool.map(measure, scored)))
+
+
+def across_seeds(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return for each predictor the mean, and as `<metric>_sd` the spread, of each metric over runs of several seeds.
+
+    The spread is of the training, on the same test; an interval of `evaluate_scored` is of the test, for one training.
+    """
+    names = [list(table["name"]) for table in tables]
+    if len(tables) < 2 or any(one != names[0] for one in names):
+        raise InputError(
+            f"tables are {len(tables)}, with {len({tuple(one) for one in names})} sets of names; expected at least two "
+            "of the same predictors in the same order, a table for each seed."
+        )
+    grouped = pd.concat(tables).groupby("name", sort=False)[list(INTERVALS)]
+    spread = grouped.std(ddof=1).add_suffix("_sd")
+    return pd.concat([grouped.mean(), spread], axis=1).assign(seeds=len(tables)).reset_index()
 
 
 def comparison(table: pd.DataFrame, dataset: str, metric: str = "auroc") -> pd.DataFrame:

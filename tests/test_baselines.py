@@ -1,7 +1,5 @@
 """Baselines: features worked out by hand, and models that find what is there and nothing else."""
 
-from typing import NamedTuple
-
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -18,6 +16,7 @@ from ppi_lib.baselines import (
     run_baselines,
 )
 from ppi_lib.errors import InputError
+from ppi_lib.proteins import Pairs
 from ppi_lib.scales import STANDARD
 
 
@@ -28,15 +27,13 @@ def one_thread():
         yield
 
 
-class Pairs(NamedTuple):
-    a: np.ndarray
-    b: np.ndarray
-    labels: np.ndarray
+def make_pairs(a, b, labels) -> Pairs:
+    return Pairs(a=np.array(a, dtype=object), b=np.array(b, dtype=object), labels=np.array(labels), notes=())
 
 
 def _pairs(*rows):
     a, b, labels = zip(*rows, strict=True)
-    return Pairs(np.array(a), np.array(b), np.array(labels, dtype=float))
+    return make_pairs(a, b, np.array(labels, dtype=float))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +47,7 @@ def toy():
     for low in (0, 30, 60):
         a, b = rng.integers(low, low + 30, (2, 300))
         names = [np.array([f"P{i}" for i in side]) for side in (a, b)]
-        splits.append(Pairs(*names, (rich[a] & rich[b]).astype(float)))
+        splits.append(make_pairs(*names, (rich[a] & rich[b]).astype(float)))
     return sequences, splits
 
 
@@ -145,7 +142,7 @@ def test_every_baseline_but_degree_finds_the_signal(toy):
 
 def test_order_within_a_pair_never_matters_and_a_seed_repeats(toy):
     sequences, (train, validation, test) = toy
-    turned = Pairs(test.b, test.a, test.labels)
+    turned = make_pairs(test.b, test.a, test.labels)
     for one, two in zip(
         run_baselines(sequences, train, validation, test),
         run_baselines(sequences, train, validation, turned),
@@ -159,7 +156,7 @@ def test_test_labels_and_test_proteins_never_reach_the_models(toy):
     other = {
         name: sequence if name in set(train.a) | set(train.b) else "W" * 60 for name, sequence in sequences.items()
     }
-    flipped = Pairs(test.a, test.b, 1 - test.labels)
+    flipped = make_pairs(test.a, test.b, 1 - test.labels)
     first = run_baselines(sequences, train, train, test)
     second = run_baselines(other, train, train, flipped)
     for one, two in zip(first, second, strict=True):

@@ -10,8 +10,9 @@ from ppi_lib.strata import assign_strata, evaluate_strata
 
 
 def test_strata_by_hand():
-    pairs = make_pairs(*(("H", f"P{i}", i % 2) for i in range(12)), ("P0", "P1", 1))
+    pairs = make_pairs(*(("H", f"P{i}", i % 2) for i in range(12)), ("Q0", "Q1", 1))
     sequences = {"H": "M" * 10, **{f"P{i}": "M" * (10 * (i + 1)) for i in range(12)}}
+    sequences |= {"Q0": "M", "Q1": "M" * 20}
     classes = np.array(["C3"] * 12 + ["C1"], dtype=object)
     table = assign_strata(pairs, sequences, classes, near={"P3", "H"})
     assert table["class"].tolist() == classes.tolist()
