@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
-from sklearn.metrics import roc_auc_score
 
 from ppi_lib.attribute import PatchAttribution
 from ppi_lib.errors import InputError
@@ -42,7 +41,10 @@ def patches_of_residues(residues: Collection[int], length: int, patch: int = 32)
 
 def auroc(scores: Float[np.ndarray, " T"], inside: Bool[np.ndarray, " T"]) -> float:
     """Return the chance that a patch inside scores above one outside; NaN if all are on one side."""
-    return float(roc_auc_score(inside, scores)) if 0 < inside.sum() < len(inside) else float("nan")
+    if not 0 < inside.sum() < len(inside):
+        return float("nan")
+    difference = scores[inside][:, None] - scores[~inside]  # a few hundred numbers, thousands of times
+    return float((difference > 0).mean() + (difference == 0).mean() / 2)
 
 
 class Found(NamedTuple):
@@ -100,7 +102,8 @@ def _moved(sites: Mapping[str, Site], where: Coordinates, generator: np.random.G
 def _row(one: PatchAttribution, inside: Bool[np.ndarray, " T"], nulls: Bool[np.ndarray, "R T"]) -> dict:
     where = one.coordinates
     found = meet(one.scores, inside, where.patches_a)
-    chance = pd.DataFrame([meet(one.scores, null, where.patches_a) for null in nulls], columns=Found._fields).mean()
+    drawn = [meet(one.scores, null, where.patches_a) for null in nulls]
+    chance = pd.DataFrame(drawn, columns=Found._fields).mean()
     about = {"protein_a": where.protein_a, "protein_b": where.protein_b, "method": one.method}
     return {**about, **found._asdict(), **chance.add_suffix("_null")}
 
