@@ -59,6 +59,8 @@ from ppi_lib.pair_inputs import (
 )
 from ppi_lib.tokens import TokenTable
 
+_COLUMNS = ["side", "protein", "patch", "first_residue", "last_residue"]
+
 
 class AttentionMap(NamedTuple):
     coordinates: Coordinates
@@ -80,6 +82,17 @@ class WeightAttribution(NamedTuple):
     def error(self) -> float:
         """Sum of the attributions less the difference they should sum to, in logits."""
         return float(self.attributions.sum()) - (self.logit - self.baseline_logit)
+
+    def table(self) -> pd.DataFrame:
+        """Return the columns of `PatchAttribution.table` with `layer`, `head` (from 1), `weight` and `attribution`."""
+        patches = pd.DataFrame(self.coordinates.rows(), columns=_COLUMNS)
+        layers, heads, _ = self.weights.shape
+        parts = [
+            patches.assign(layer=k + 1, head=h + 1, weight=self.weights[k, h], attribution=self.attributions[k, h])
+            for k in range(layers)
+            for h in range(heads)
+        ]
+        return pd.concat(parts, ignore_index=True)
 
 
 class PatchAttribution(NamedTuple):
@@ -106,8 +119,7 @@ class PatchAttribution(NamedTuple):
 
     def table(self) -> pd.DataFrame:
         """Return `side`, `protein`, `patch`, `first_residue`, `last_residue` (from 1, both included) and `score`."""
-        columns = ["side", "protein", "patch", "first_residue", "last_residue"]
-        return pd.DataFrame(self.coordinates.rows(), columns=columns).assign(score=self.scores)
+        return pd.DataFrame(self.coordinates.rows(), columns=_COLUMNS).assign(score=self.scores)
 
 
 class ResidueAttribution(NamedTuple):

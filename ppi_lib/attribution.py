@@ -30,7 +30,7 @@ METHODS = (
     "shapley_patches",
 )
 WEIGHT_METHODS = METHODS[1:3]
-DEFAULT_METHOD = "ablated_tokens"
+DEFAULT_METHOD = "shapley_tokens"
 TOKENS_PER_PATCH = 8  # a token that only the cross-attention reads costs less memory than a patch in the encoder
 
 

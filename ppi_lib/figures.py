@@ -1,6 +1,7 @@
 """Figures for the paper: data in, a Plotly figure out; nothing here shows or saves but `save_figure`.
 
-Here are the figures of results; those of proteins and of the model are in `figures_inside`, and all can be
+Here are the figures of results; those of proteins and of the model are in `figures_inside`, those of attributions in
+`figures_attribution`, and all can be
 imported from here. Lines differ in dash as well as in colour.
 """
 
@@ -13,6 +14,12 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ppi_lib.errors import InputError
+from ppi_lib.figures_attribution import (
+    plot_attention_against,
+    plot_removal,
+    plot_tracks,
+    plot_weight_attribution,
+)
 from ppi_lib.figures_inside import (
     plot_attention,
     plot_lengths,
@@ -25,6 +32,7 @@ from ppi_lib.style import DASHES, GREY, PALETTE, TEMPLATE, require_columns, save
 
 __all__ = [
     "plot_attention",
+    "plot_attention_against",
     "plot_comparison",
     "plot_history",
     "plot_lengths",
@@ -33,8 +41,11 @@ __all__ = [
     "plot_rebuilt",
     "plot_reconstruction",
     "plot_reliability",
+    "plot_removal",
     "plot_roc",
+    "plot_tracks",
     "plot_transfer",
+    "plot_weight_attribution",
     "save_figure",
 ]
 

@@ -30,7 +30,7 @@ _ERRORS = (
 )
 
 
-def _colour_bar(title: str, low: float, top: float, scale: list) -> go.Scatter:
+def colour_bar(title: str, low: float, top: float, scale: list) -> go.Scatter:
     """An invisible trace that carries the colour bar."""
     bar = {
         "title": {"text": title, "side": "right"},
@@ -76,7 +76,7 @@ def plot_attention(weights, patches_a: int, name_a: str, name_b: str, *, patch: 
     for level, row in zip(levels, rows, strict=True):
         figure.add_trace(_patch_bars(row[:patches_a], level, patch, top), row=1, col=1)
         figure.add_trace(_patch_bars(row[patches_a:], level, patch, top), row=1, col=2)
-    figure.add_trace(_colour_bar("attention", 0, top, WHITE_TO_BLUE), row=1, col=1)
+    figure.add_trace(colour_bar("attention", 0, top, WHITE_TO_BLUE), row=1, col=1)
     for column, (name, patches) in enumerate(((name_a, patches_a), (name_b, total - patches_a)), start=1):
         title = {"text": f"residue of {name}"}
         axis = {
@@ -210,7 +210,7 @@ def plot_rebuilt(table: pd.DataFrame, name: str, *, patch: int = 32) -> go.Figur
         for level, channel in enumerate(channels):
             tiles = _patch_tiles(shown[shown["channel"] == channel], column, level, patch, top)
             figure.add_trace(tiles, row=row, col=1)
-    figure.add_trace(_colour_bar("deviations from the mean", -top, top, BLUE_TO_RED), row=1, col=1)
+    figure.add_trace(colour_bar("deviations from the mean", -top, top, BLUE_TO_RED), row=1, col=1)
     figure.update_annotations(x=0, xanchor="left", font={"size": 10})
     figure.update_xaxes(range=[0.5, table["patch"].max() * patch + 0.5], showgrid=False, nticks=12)
     figure.update_xaxes(title_text=f"residue of {name}", row=3, col=1)

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FIRST_FLOOR = {
     *("train", "pretrain", "embed", "datasets", "baselines", "predict", "probe"),
+    *("attribute", "scorecard", "truth", "explore"),
     *("report", "plain", "progress", "notebooks", "cli"),
 }
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from ppi_lib.cli import embed, evaluate, predict, pretrain, run, train  # noqa: F401  (each registers its verb)
+from ppi_lib.cli import attribute, embed, evaluate, predict, pretrain, run, train  # noqa: F401  (each registers its verb)
 from ppi_lib.cli.app import app
 from ppi_lib.errors import InputError
 
