@@ -20,6 +20,7 @@ they differ by what they are, not by how the model reads each of them. Do not re
 Shape letters: B pairs, K cross-attention layers, H heads, P patches of A, Q patches of B, T = P + Q, L residues.
 """
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -178,6 +179,19 @@ def _cut(values: Tensor, batch: Batch, row: int) -> np.ndarray:
     return values[row][..., batch.patches.real[row]].cpu().numpy()
 
 
+def _warn_of_gaps(found: Sequence[PatchAttribution | WeightAttribution], config: AttributionConfig) -> None:
+    """Say so where an integral did not reach the difference that it should sum to."""
+    off = [one for one in found if abs(one.error) > 0.01 * abs(one.logit - one.baseline_logit)]
+    if off and found[0].method.startswith("integrated"):
+        worst = max(off, key=lambda one: abs(one.error))
+        warnings.warn(
+            f"{len(off)} of {len(found)} integrals are off by more than 1% of the logit difference, the worst by "
+            f"{worst.error:+.2g} of {worst.logit - worst.baseline_logit:+.2g}, at {config.steps} steps. Take more "
+            "steps (AttributionConfig), or another baseline.",
+            stacklevel=3,
+        )
+
+
 def explain_pairs(
     model: PPIClassifier,
     source: Source,
@@ -198,7 +212,9 @@ def explain_pairs(
             for row, place in enumerate(batch.places):
                 about = batch.coordinates[row], method, _cut(scores, batch, row)
                 found[place] = PatchAttribution(*about, batch.logits[row], baselines[row].item())
-    return [found[place] for place in range(len(pairs))]
+    ordered = [found[place] for place in range(len(pairs))]
+    _warn_of_gaps(ordered, config)
+    return ordered
 
 
 def explain_weights(
@@ -220,7 +236,9 @@ def explain_weights(
                 parts = _cut(weights, batch, row), _cut(attributions, batch, row)
                 about = batch.coordinates[row], method, *parts
                 found[place] = WeightAttribution(*about, batch.logits[row], baselines[row].item())
-    return [found[place] for place in range(len(pairs))]
+    ordered = [found[place] for place in range(len(pairs))]
+    _warn_of_gaps(ordered, config)
+    return ordered
 
 
 def attention_map(model: PPIClassifier, source: Source, pair: Pair) -> AttentionMap:
@@ -258,7 +276,9 @@ def attribute_patches(
     """Score the patches of both proteins by one of `METHODS`.
 
     Those on weights are summed over layers and heads; `attention` is their mean. `baseline` is what takes a patch's
-    place, for tokens and patches. The default method is the one that the scorecard puts first (README).
+    place, for tokens and patches; from `training` an integral through the encoder takes 256 steps or more, since layer
+    norms turn fast around the zero of the standardised input. The default method is the one that the scorecard puts
+    first (README).
     """
     return explain_pairs(model, source, [pair], method, baseline=baseline, config=config)[0]
 

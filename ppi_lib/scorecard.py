@@ -53,7 +53,7 @@ def drawn_means(
     _, numbers = np.unique(np.array(pairs, dtype=str).ravel(), return_inverse=True)
     first, second = numbers.reshape(-1, 2).T
     known, filled, means = ~np.isnan(values), np.nan_to_num(values), []
-    for counts in draw_counts(numbers.max() + 1, len(pairs), draws, seed):
+    for counts in draw_counts(int(numbers.max()) + 1, len(pairs), draws, seed):
         weights = counts[:, first] * np.where(first == second, 1, counts[:, second])
         with np.errstate(invalid="ignore"):
             means.append((weights @ filled) / (weights @ known))
@@ -161,10 +161,11 @@ def _assemble(rows, curves, scores, draws: int, seed: int) -> Scorecard:
 def randomised(model: PPIClassifier, seed: int = 0) -> PPIClassifier:
     """Return a model of the same sizes whose every weight is drawn anew (Adebayo et al. 2018, arXiv:1810.03292).
 
-    A map that it gives as well tells of the proteins, not of what the model learned.
+    A map that it gives as well tells of the proteins, not of what the model learned. Only the standardisation of the
+    input is kept.
     """
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(2**32 + seed)  # a frozen encoder was drawn with a small seed: never the same one again
         other = PPIClassifier(model.config)
     for name in ("input_mean", "input_scale"):
         getattr(other.encoder.patch_embedding, name).copy_(getattr(model.encoder.patch_embedding, name))
