@@ -1,7 +1,7 @@
 """Figures for the paper: data in, a Plotly figure out; nothing here shows or saves but `save_figure`.
 
-Here are the figures of results; those of the data and of the model are in `figures_data` and
-`figures_inside`, and all can be imported from here. Lines differ in dash as well as in colour.
+Here are the figures of results; those of the data, of the model and of attributions are in `figures_data`,
+`figures_inside` and `figures_attribution`, and all can be imported from here. Lines differ in dash as well as in colour.
 """
 
 from collections.abc import Mapping
@@ -13,6 +13,12 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from ppi_lib.errors import InputError
+from ppi_lib.figures_attribution import (
+    plot_attention_against,
+    plot_removal,
+    plot_tracks,
+    plot_weight_attribution,
+)
 from ppi_lib.figures_data import plot_composition, plot_patches, plot_storage
 from ppi_lib.figures_inside import (
     plot_attention,
@@ -26,6 +32,7 @@ from ppi_lib.style import DASHES, GREY, PALETTE, TEMPLATE, require_columns, save
 
 __all__ = [
     "plot_attention",
+    "plot_attention_against",
     "plot_comparison",
     "plot_composition",
     "plot_history",
@@ -36,9 +43,12 @@ __all__ = [
     "plot_rebuilt",
     "plot_reconstruction",
     "plot_reliability",
+    "plot_removal",
     "plot_roc",
     "plot_storage",
+    "plot_tracks",
     "plot_transfer",
+    "plot_weight_attribution",
     "save_figure",
 ]
 

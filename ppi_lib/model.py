@@ -8,7 +8,7 @@ The choice worth knowing: with a single query the keys and values never have to 
 `W_V (sum_t a_t t) + b_V`. `CrossAttention` uses this form; it equals the plain one to rounding.
 
 Shape letters: B pairs, L residues, P patches of one protein, T tokens of both, E embedding width,
-D model width, H heads. Masks: True = real, False = padding.
+D model width, H heads, K cross-attention layers. Masks: True = real, False = padding.
 """
 
 from collections.abc import Sequence
@@ -96,6 +96,12 @@ class CrossAttention(Attention):
         pooled = pooled.transpose(0, 1).contiguous()  # or the backward pass would copy it column by column
         return torch.bmm(pooled, value.transpose(1, 2)).transpose(0, 1).flatten(1), weights
 
+    def context(self, weights: Float[Tensor, "B H T"], tokens: Float[Tensor, "B T D"]) -> Float[Tensor, "B D"]:
+        """Return the context of given weights, which sum to one: no query is asked."""
+        value = self.v_proj.weight.unflatten(0, (self.heads, -1))
+        values = torch.einsum("bhd,hcd->bhc", torch.bmm(weights, tokens), value)
+        return self.out_proj(values.flatten(1) + self.v_proj.bias)
+
     def plain(
         self, query: Float[Tensor, "B D"], tokens: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]
     ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B H T"]]:
@@ -122,8 +128,12 @@ class CrossAttentionLayer(nn.Module):
         self, x: Float[Tensor, "#B D"], groups: Sequence[TokenPairs]
     ) -> tuple[Float[Tensor, "B D"], list[Float[Tensor, "_ H _"]]]:
         context, weights = self.attention(self.norm1(x), groups)
+        return self.add(x, context), weights
+
+    def add(self, x: Float[Tensor, "#B D"], context: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:
+        """Carry the query token on with what it read."""
         x = x + self.dropout(context)
-        return x + self.dropout(self.feedforward(self.norm2(x))), weights
+        return x + self.dropout(self.feedforward(self.norm2(x)))
 
 
 class InteractionCrossAttention(nn.Module):
@@ -151,6 +161,13 @@ class InteractionCrossAttention(nn.Module):
             x, weights = layer(x, groups)
             attention.append(weights)
         return self.norm(x), attention
+
+    def read_weighted(self, weights: Float[Tensor, "B K H T"], tokens: Float[Tensor, "B T D"]) -> Float[Tensor, "B D"]:
+        """Return the interaction vectors if the attention weights of all K layers are given, not computed."""
+        x = self.cls_int[None]
+        for layer, given in zip(self.layers, weights.unbind(1), strict=True):
+            x = layer.add(x, layer.attention.context(given, tokens))
+        return self.norm(x)
 
 
 class InteractionMLPHead(nn.Sequential):
@@ -217,6 +234,10 @@ class PPIClassifier(nn.Module, PyTorchModelHubMixin):
     def score_tokens(self, groups: Sequence[TokenPairs]) -> Float[Tensor, " B"]:
         """Return the logits from groups of pairs' patch tokens; the encoder is not run."""
         return self.head(self.interaction.read(groups)[0]).squeeze(-1)
+
+    def score_weights(self, weights: Float[Tensor, "B K H T"], tokens: Float[Tensor, "B T D"]) -> Float[Tensor, " B"]:
+        """Return the logits from given attention weights of all K layers: what attribution to them differentiates."""
+        return self.head(self.interaction.read_weighted(weights, tokens)).squeeze(-1)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **options) -> "PPIClassifier":

@@ -44,6 +44,25 @@ def rebuild(
     return Rebuilt(model.target(values)[0].cpu(), rebuilt[0].cpu(), masked[0].cpu())
 
 
+def infill_patches(model: MaskedAutoencoder, store: PatchStore, protein: str) -> Float[Tensor, "P E"]:
+    """Return what each patch of a protein would be by the other ones: hidden and rebuilt, one at a time.
+
+    As the baseline of an attribution it asks what a patch has that its surroundings do not tell.
+    """
+    table = PatchTable(store, [protein])
+    if len(table.rows) < 2:
+        raise InputError(f"{protein} is one patch; expected two or more, so that one can be told from the others.")
+    device, count = model.target_mean.device, len(table.rows)
+    values, lengths, _ = table.gather(torch.tensor([0]))
+    rebuilt = torch.empty(count, values.shape[-1])
+    with torch.no_grad():
+        for hidden in torch.arange(count).split(_BATCH):
+            masked = torch.nn.functional.one_hot(hidden, count).bool()
+            inputs = values.expand(len(hidden), -1, -1), lengths.expand(len(hidden)), masked
+            rebuilt[hidden] = model(*(tensor.to(device) for tensor in inputs))[masked.to(device)].float().cpu()
+    return rebuilt * model.target_deviation.cpu() + model.target_mean.cpu()
+
+
 def _sums(model: MaskedAutoencoder, batch: PatchBatch, visible: Bool[Tensor, "B P"]) -> Float[Tensor, "4 E"]:
     """Sum over the hidden patches: the model's error squared, the patch squared, the visible mean squared, and the
     product of patch and visible mean.

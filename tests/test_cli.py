@@ -164,6 +164,18 @@ def test_pretrain_leaves_an_encoder_that_a_classifier_takes(files, tmp_path, mon
     create_ppi_classifier(mae_checkpoint_path=tmp_path / "mae", config=PRESETS["v3"])
 
 
+def test_attribute_leaves_tables_and_figures(files, run, tmp_path, monkeypatch, capsys):
+    pairs = pd.read_csv(files / "test.tsv", sep="\t")
+    a, b = pairs.iloc[0, :2]
+    arguments = (run, files / "proteins.fasta", a, b, "--out", tmp_path / "e", "--samples", 3, "--quiet")
+    status, out, err = ppi(monkeypatch, capsys, "attribute", *arguments)
+    assert status == 0, err
+    assert re.search(r"The highest score, \S+, is that of residues \d+ to \d+ of DEMO", out)
+    table = pd.read_csv(tmp_path / "e" / "patches.csv")
+    assert table["protein"].unique().tolist() == [a, b]
+    assert set(pd.read_csv(tmp_path / "e" / "weights.csv")["layer"]) == {1, 2}
+
+
 def test_one_table_is_split_by_protein(tmp_path, monkeypatch, capsys):
     data = make_demo(proteins=400, pairs=(3000, 20, 20), shares=(0.8, 0.1, 0.1), domain=30, median_length=80)
     write_fasta(data.proteins, tmp_path / "proteins.fasta")
@@ -222,7 +234,8 @@ def test_split_leaves_tests_by_class_and_keeps_relatives_together(one_table, tmp
 
 
 @pytest.mark.parametrize(
-    "verb", ["audit", "split", "embed", "pretrain", "train", "evaluate", "predict", "screen", "report", "run"]
+    "verb",
+    ["attribute", "audit", "split", "embed", "pretrain", "train", "evaluate", "predict", "screen", "report", "run"],
 )
 def test_help_shows_an_example(verb, monkeypatch, capsys):
     status, out, _ = ppi(monkeypatch, capsys, verb, "--help")
@@ -283,11 +296,13 @@ def bad_calls(files, run, folder):
             "--out",
             folder / "r",
         ),
+        "has no protein NOPE": ("attribute", run, fasta, "DEMO0001", "NOPE", "--out", folder / "e"),
+        "steps is 0": ("attribute", run, fasta, "DEMO0001", "DEMO0002", "--steps", 0, "--out", folder / "e"),
         "epochs is 0": ("train", "--dataset", "demo", "--epochs", 0, "--out", folder / "r"),
     }
 
 
-@pytest.mark.parametrize("case", range(20))
+@pytest.mark.parametrize("case", range(22))
 def test_bad_input_is_one_line_and_status_2(case, files, run, tmp_path, monkeypatch, capsys):
     message, arguments = list(bad_calls(files, run, tmp_path).items())[case]
     status, _, err = ppi(monkeypatch, capsys, *arguments)

@@ -255,3 +255,54 @@ def test_patches_show_every_channel_over_the_residues():
     assert list(figure.data[0].x) == [16.5, 48.5]
     with pytest.raises(InputError, match="value"):
         figures.plot_patches(table.drop(columns="value"), "P1")
+
+
+@pytest.fixture(scope="module")
+def explained():
+    """A pair of three and two patches, the last of each short."""
+    places = [("A", "P1", 1, 1, 32), ("A", "P1", 2, 33, 64), ("A", "P1", 3, 65, 70)]
+    places += [("B", "P2", 1, 1, 32), ("B", "P2", 2, 33, 40)]
+    return pd.DataFrame(places, columns=["side", "protein", "patch", "first_residue", "last_residue"])
+
+
+def test_weight_attribution_is_a_rectangle_per_patch_head_and_layer(explained):
+    parts = [explained.assign(layer=k, head=h, attribution=k * np.arange(5) - h) for k in (1, 2) for h in (1, 2, 3)]
+    figure = figures.plot_weight_attribution(pd.concat(parts))
+    bars = [trace for trace in figure.data if trace.type == "bar"]
+    assert len(bars) == 2 * 3 * 2
+    assert list(bars[0].customdata) == [-1, 0, 1]
+    assert list(bars[0].width) == [32, 32, 6]
+    assert not any(trace.type == "heatmap" for trace in figure.data)
+    assert "residues 65-70, head 1: 1.000" in bars[0].hovertext
+
+
+def test_tracks_show_both_proteins_on_one_scale_with_their_residues(explained):
+    sequences = {"P1": "ACDEFGHIKL" * 7, "P2": "M" * 40}
+    table = explained.assign(score=[1.0, -2.0, 0.5, 3.0, 0.0])
+    figure = figures.plot_tracks(table, sequences, sites={"P2": (4, 20, "key 1")})
+    assert [list(trace.y) for trace in figure.data] == [[1.0, -2.0, 0.5], [3.0, 0.0]]
+    assert figure.layout.yaxis.range == figure.layout.yaxis2.range
+    assert "<b>FGHIKL</b>" in figure.data[0].hovertext[2]
+    assert (figure.layout.shapes[0].x0, figure.layout.shapes[0].x1) == (4.5, 20.5)
+
+
+def test_removal_draws_both_curves_of_each_method_and_random_in_grey():
+    fraction = [0.0, 0.5, 1.0]
+    rows = [(m, f, 1 - f, f) for m in ("random", "ablated_tokens") for f in fraction]
+    figure = figures.plot_removal(pd.DataFrame(rows, columns=["method", "fraction", "deletion", "insertion"]))
+    assert [trace.name for trace in figure.data] == ["ablated tokens"] * 2 + ["random"] * 2
+    assert list(figure.data[0].y) == [1.0, 0.5, 0.0]
+    assert figure.data[2].line.color == figures.GREY
+
+
+def test_attention_against_attribution_puts_patches_side_by_side(explained):
+    figure = figures.plot_attention_against(explained.assign(score=range(5)), explained.assign(score=range(5, 10)))
+    assert [list(trace.x) for trace in figure.data] == [[0, 1, 2], [3, 4]]
+    assert [list(trace.y) for trace in figure.data] == [[5, 6, 7], [8, 9]]
+    with pytest.raises(InputError, match="different pairs"):
+        figures.plot_attention_against(explained.assign(score=1), explained.assign(score=1, protein="P3"))
+
+
+def test_a_figure_of_an_attribution_needs_both_sides(explained):
+    with pytest.raises(InputError, match="expected A and B"):
+        figures.plot_tracks(explained[explained["side"] == "A"].assign(score=1.0))

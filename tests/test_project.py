@@ -13,7 +13,7 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 FIRST_FLOOR = set(
     """
     train pretrain embed datasets baselines predict probe import_embeddings language_model report plain progress
-    notebooks dashboard screen cluster audit assess page attribute faithfulness scorecard cli
+    notebooks dashboard screen cluster audit assess page attribute scorecard truth explore cli
     """.split()  # noqa: SIM905
 )
 

@@ -3,6 +3,7 @@
 import sys
 
 from ppi_lib.cli import (  # noqa: F401  (each registers its verb)
+    attribute,
     audit,
     embed,
     evaluate,
