@@ -1,7 +1,8 @@
 """Figures for the paper: data in, a Plotly figure out; nothing here shows or saves but `save_figure`.
 
 Here are the figures of results; those of the data, of the model and of attributions are in `figures_data`,
-`figures_inside` and `figures_attribution`, and all can be imported from here. Lines differ in dash as well as in colour.
+`figures_inside` and `figures_attribution`, and all can be imported from here. Lines differ in dash as well as in
+colour.
 """
 
 from collections.abc import Mapping
