@@ -82,7 +82,7 @@ class PairInputs(NamedTuple):
         return self.lengths_a, self.lengths_b
 
     @property
-    def real(self) -> Bool[Tensor, "B P+Q"]:
+    def real(self) -> Bool[Tensor, "B T"]:
         return torch.cat([self.real_a, self.real_b], dim=1)
 
 
