@@ -77,7 +77,7 @@ def test_short_and_unknown_residues_are_no_error(strangers):
 
 
 def test_bad_input_is_named(strangers):
-    with pytest.raises(InputError, match="identity is 40.0; expected a share"):
+    with pytest.raises(InputError, match=r"identity is 40\.0; expected a share"):
         find_neighbours(strangers, strangers, identity=40.0)
     with pytest.raises(InputError, match="coverage is 0"):
-        find_neighbours(strangers, strangers, coverage=0)
+        find_neighbours(strangers, strangers, coverage=0.0)
