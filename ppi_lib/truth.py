@@ -77,7 +77,7 @@ def _proteins(where: Coordinates) -> tuple[tuple[str, int], tuple[str, int]]:
     return (where.protein_a, where.length_a), (where.protein_b, where.length_b)
 
 
-def _site_patches(sites: Mapping[str, Site], where: Coordinates) -> Bool[np.ndarray, " T"]:
+def _site_patches(sites: Mapping[str, Sequence], where: Coordinates) -> Bool[np.ndarray, " T"]:
     for protein, length in _proteins(where):
         if protein not in sites:
             raise InputError(f"sites hold nothing of {protein}; expected the site of both proteins of each pair.")
@@ -89,7 +89,7 @@ def _site_patches(sites: Mapping[str, Site], where: Coordinates) -> Bool[np.ndar
     return np.concatenate([patches_of_site(sites[p][:2], length, where.patch) for p, length in _proteins(where)])
 
 
-def _moved(sites: Mapping[str, Site], where: Coordinates, generator: np.random.Generator) -> dict[str, Site]:
+def _moved(sites: Mapping[str, Sequence], where: Coordinates, generator: np.random.Generator) -> dict[str, Site]:
     """Put the site of each protein at a random place of it, as long as it was."""
     moved = {}
     for protein, length in _proteins(where):
