@@ -4,7 +4,8 @@ A method asks what the logit owes to a patch. So it needs an answer to what the 
 answer is the baseline that takes the patch's place: by default the mean patch of the same protein, which keeps what
 is the same all along the protein (its composition, its length) and drops what only this patch has.
 
-Shape letters: B pairs, P patches of A, Q patches of B, L residues, W width of what is read (patches, or tokens).
+Shape letters: B pairs, P patches of A, Q patches of B, T = P + Q, L residues, W width of a patch or
+token.
 Masks: True = real, False = padding. Padding is zero in inputs and baselines alike, so no attribution can fall on it.
 """
 
