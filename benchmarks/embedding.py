@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import random
-import resource
 import signal
 import statistics
 import subprocess
@@ -99,12 +98,18 @@ def save_tiny_model(folder: Path) -> Path:
     return folder
 
 
+def peak_gigabytes() -> float:
+    """Peak memory of this process; `ru_maxrss` would count what its parent had when it was started."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 2**20
+
+
 def embed_child(count: int, embedder: str, out: str) -> None:
     """Embed in this process, tell the parent when it begins, and print the peak of memory at the end, in GB."""
     proteins = make_proteins(count)
     print("begins", flush=True)
     embed_proteins(proteins, out, embedder=embedder, progress=False)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, flush=True)
+    print(peak_gigabytes(), flush=True)
 
 
 def start_child(count: int, embedder: str | Path, out: Path) -> subprocess.Popen:
@@ -191,8 +196,8 @@ def main() -> None:
     for part in options.parts:
         with tempfile.TemporaryDirectory() as folder:
             content[part] = measures[part](Path(folder))
-        print(part, json.dumps(content[part], indent=2))
-    RESULT.write_text(json.dumps(content, indent=2) + "\n")
+        print(part, json.dumps(content[part], indent=2), flush=True)
+        RESULT.write_text(json.dumps(content, indent=2) + "\n")
 
 
 if __name__ == "__main__":
