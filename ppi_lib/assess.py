@@ -89,3 +89,11 @@ def load_assessment(run: Path) -> Assessment:
         if not path.is_file():
             raise InputError(f"{path}: there is no such file. Make it with `ppi evaluate {run} --baselines`.")
     return Assessment(pd.read_csv(paths[0]), pd.read_parquet(paths[1]))
+
+
+def has_baselines(run: Path) -> bool:
+    """Say if the run was evaluated, and its baselines with it."""
+    try:
+        return bool((load_assessment(run).table["group"] == "baseline").any())
+    except InputError:
+        return False

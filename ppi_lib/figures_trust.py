@@ -44,4 +44,6 @@ def plot_risk_coverage(curves: Mapping[str, "RiskCoverage"]) -> go.Figure:
     figure.update_yaxes(title_text="share of them wrong", rangemode="tozero")
     legend = {"x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"}
     legend["title"] = {"text": "mean over coverages in brackets", "font": {"size": 9}}
-    return figure.update_layout(template=TEMPLATE, width=336, height=320 + 15 * len(curves), legend=legend)
+    return figure.update_layout(
+        template=TEMPLATE, width=336, height=320 + 15 * len(curves), showlegend=True, legend=legend
+    )

@@ -49,6 +49,13 @@ _MEANINGS = {
     "brier": "mean squared error of the probability",
     "ece": "expected calibration error in 15 bins",
 }
+_NAMES = {
+    "auprc_1_10": "AUPRC at 1:10",
+    "precision_at_100": "precision at 100",
+    "recall_at_fdr_10": "recall at 10% FDR",
+    "pp_mcc": "pp_MCC",
+    **{name: name.upper() for name in ("auroc", "auprc", "f1", "mcc", "ece")},
+}
 _STYLE = """
 body{font:15px/1.5 Arial,"Liberation Sans",sans-serif;color:#222;max-width:1000px;margin:2rem auto;padding:0 1rem}
 h1{font-size:1.6rem}h2{font-size:1.2rem;margin-top:2.2rem;border-bottom:1px solid #ddd;padding-bottom:.2rem}
@@ -102,7 +109,8 @@ def _interval(row, name: str) -> str:
     """`0.674 [0.658, 0.688]`, or a dash where there is no number."""
     if pd.isna(row[name]):
         return "–"
-    return f"{row[name]:.3f} [{row[f'{name}_low']:.3f}, {row[f'{name}_high']:.3f}]"
+    # no-break spaces keep it on one line
+    return f"{row[name]:.3f}\u00a0[{row[f'{name}_low']:.3f},\u00a0{row[f'{name}_high']:.3f}]"
 
 
 def gather(run: Path, *, sample: int = 8000, draws: int = 1000) -> Findings:
@@ -156,7 +164,10 @@ def draw(found: Findings) -> dict[str, tuple[go.Figure, pd.DataFrame]]:
 
 def _metrics_section(found: Findings) -> str:
     row = found.assessment.table.iloc[0]
-    shown = [{"metric": n, "value [95% interval]": _interval(row, n), "meaning": _MEANINGS[n]} for n in INTERVALS]
+    shown = [
+        {"metric": _NAMES.get(n, n), "value [95% interval]": _interval(row, n), "meaning": _MEANINGS[n]}
+        for n in INTERVALS
+    ]
     positives = round(row["prevalence"] * row["pairs"])
     rarer = min(positives, int(row["pairs"]) - positives)
     few = f" Only {rarer} pairs of one class: the intervals are guesses." if rarer < FEW else ""
@@ -170,7 +181,7 @@ def _comparison_section(table: pd.DataFrame) -> str:
     shown = ("auroc", "auprc", "auprc_1_10", "mcc", "pp_mcc", "ece")
     rows = table.sort_values("auroc", ascending=False).to_dict("records")
     return _html_table(
-        [{"predictor": r["name"], "group": r["group"], **{n: _interval(r, n) for n in shown}} for r in rows]
+        [{"predictor": r["name"], "group": r["group"], **{_NAMES[n]: _interval(r, n) for n in shown}} for r in rows]
     )
 
 
@@ -201,7 +212,7 @@ def _strata_section(strata: Strata) -> str:
             "stratum": row["stratum"],
             "pairs": row["pairs"],
             "positives": row["positives"],
-            **{name: _interval(row, name) for name in ("auroc", "auprc", "mcc", "pp_mcc")},
+            **{_NAMES[name]: _interval(row, name) for name in ("auroc", "auprc", "mcc", "pp_mcc")},
         }
         for row in strata.table.to_dict("records")
     ]

@@ -61,7 +61,7 @@ def test_it_gathers_what_the_parts_say(run, found):
 def test_the_page_holds_the_numbers_and_escapes_what_users_wrote(found):
     page = compose(found, {})
     row = found.assessment.table.iloc[0]
-    assert f"{row['auroc']:.3f} [{row['auroc_low']:.3f}, {row['auroc_high']:.3f}]" in page
+    assert f"{row['auroc']:.3f}\u00a0[{row['auroc_low']:.3f},\u00a0{row['auroc_high']:.3f}]" in page
     assert "noise &lt;b&gt;" in page
     assert "<script>alert" not in page
     assert all(one.level in page for one in found.audit.findings)

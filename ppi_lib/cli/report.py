@@ -16,13 +16,13 @@ def report(
     quiet: Quiet = False,
 ):
     """Write report.html: scores, baselines, audit, calibration and provenance on one page."""
-    from ppi_lib.assess import assess_run
+    from ppi_lib.assess import assess_run, has_baselines
     from ppi_lib.checkpoint import load_checkpoint
     from ppi_lib.datasets import load_saved
     from ppi_lib.page import write_page
 
     load_checkpoint(run)
-    if not ((run / "scores.parquet").is_file() and (run / "evaluation.csv").is_file()):
+    if not has_baselines(run):
         assess_run(run, load_saved(run / "data"), baselines=True, progress=not quiet, draws=draws)
     page = write_page(run, sample=sample, draws=draws)
     typer.echo(f"{page} ({page.stat().st_size / 1e6:.1f} MB), its figures in {run / 'figures'}.")
