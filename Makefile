@@ -29,6 +29,7 @@ lint: $(READY)
 bench: $(READY)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/pretraining.py
+	$(BIN)/python benchmarks/attribution.py
 
 # torch first and alone: a later requirement then keeps the build that is there.
 $(READY): pyproject.toml constraints.txt
