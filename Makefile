@@ -31,6 +31,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/pretraining.py
 	$(BIN)/python benchmarks/embedding.py
 	$(BIN)/python benchmarks/screening.py
+	$(BIN)/python benchmarks/attribution.py
 
 # torch first and alone: a later requirement then keeps the build that is there.
 $(READY): pyproject.toml constraints.txt
