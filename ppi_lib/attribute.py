@@ -25,9 +25,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ppi_lib.attribution import (
@@ -42,6 +40,7 @@ from ppi_lib.attribution import (
 )
 from ppi_lib.encoder import Patches, pool_residues
 from ppi_lib.errors import InputError
+from ppi_lib.explained import AttentionMap, PatchAttribution, ResidueAttribution, WeightAttribution
 from ppi_lib.model import PPIClassifier
 from ppi_lib.pair_inputs import (
     Baseline,
@@ -59,81 +58,6 @@ from ppi_lib.pair_inputs import (
     token_logits,
 )
 from ppi_lib.tokens import TokenTable
-
-_COLUMNS = ["side", "protein", "patch", "first_residue", "last_residue"]
-
-
-class AttentionMap(NamedTuple):
-    coordinates: Coordinates
-    weights: Float[np.ndarray, "K H T"]
-    """Over the patches of A and then of B they sum to one."""
-
-
-class WeightAttribution(NamedTuple):
-    coordinates: Coordinates
-    method: str
-    weights: Float[np.ndarray, "K H T"]
-    attributions: Float[np.ndarray, "K H T"]
-    """What each weight adds to the logit, in logits."""
-    logit: float
-    baseline_logit: float
-    """The logit under uniform attention."""
-
-    @property
-    def error(self) -> float:
-        """Sum of the attributions less the difference they should sum to, in logits."""
-        return float(self.attributions.sum()) - (self.logit - self.baseline_logit)
-
-    def table(self) -> pd.DataFrame:
-        """Return the columns of `PatchAttribution.table` with `layer`, `head` (from 1), `weight` and `attribution`."""
-        patches = pd.DataFrame(self.coordinates.rows(), columns=_COLUMNS)
-        layers, heads, _ = self.weights.shape
-        parts = [
-            patches.assign(layer=k + 1, head=h + 1, weight=self.weights[k, h], attribution=self.attributions[k, h])
-            for k in range(layers)
-            for h in range(heads)
-        ]
-        return pd.concat(parts, ignore_index=True)
-
-
-class PatchAttribution(NamedTuple):
-    coordinates: Coordinates
-    method: str
-    scores: Float[np.ndarray, " T"]
-    """What each patch of A and then of B adds to the logit, in logits; attention has no unit."""
-    logit: float
-    baseline_logit: float
-    """The logit of the baseline of both proteins (of uniform attention, if weights were attributed)."""
-
-    @property
-    def scores_a(self) -> Float[np.ndarray, " P"]:
-        return self.scores[: self.coordinates.patches_a]
-
-    @property
-    def scores_b(self) -> Float[np.ndarray, " Q"]:
-        return self.scores[self.coordinates.patches_a :]
-
-    @property
-    def error(self) -> float:
-        """Sum of the scores less logit and baseline's difference. Only integrals and Shapley values promise 0."""
-        return float(self.scores.sum()) - (self.logit - self.baseline_logit)
-
-    def table(self) -> pd.DataFrame:
-        """Return `side`, `protein`, `patch`, `first_residue`, `last_residue` (from 1, both included) and `score`."""
-        return pd.DataFrame(self.coordinates.rows(), columns=_COLUMNS).assign(score=self.scores)
-
-
-class ResidueAttribution(NamedTuple):
-    coordinates: Coordinates
-    scores_a: Float[np.ndarray, " L"]
-    """What each residue of A adds to the logit, in logits; the 32 of a patch share one gradient."""
-    scores_b: Float[np.ndarray, " L"]
-    logit: float
-    baseline_logit: float
-
-    @property
-    def error(self) -> float:
-        return float(self.scores_a.sum() + self.scores_b.sum()) - (self.logit - self.baseline_logit)
 
 
 def _check_method(method: str, methods: Sequence[str]) -> None:
@@ -296,8 +220,6 @@ def attribute_residues(
     A residue's baseline is that of its patch. The scores of a patch's residues sum to the patch's own integrated
     gradients.
     """
-    from captum.attr import IntegratedGradients
-
     if not isinstance(embeddings, Mapping):
         raise InputError(
             f"embeddings is a {type(embeddings).__name__}; expected residue embeddings (L, E) by protein, such as "
@@ -305,21 +227,28 @@ def attribute_residues(
         )
     with as_read(model) as model:
         (batch,) = read_batches(model, embeddings, [pair], baseline=baseline, config=config)
-        x, patch = batch.patches, model.config.patch
+        x = batch.patches
         residues = [torch.as_tensor(embeddings[p], dtype=torch.float32).to(x.a.device)[None] for p in pair]
-        lengths = [part.shape[1] for part in residues]
-        bases = [
-            base.repeat_interleave(patch, dim=1)[:, :n] for base, n in zip((x.base_a, x.base_b), lengths, strict=True)
-        ]
-
-        def logits(a, b):
-            return model(pool_residues(a, patch=patch), pool_residues(b, patch=patch))
-
-        rows = max(1, config.batch_patches // x.real.shape[1])
-        found = IntegratedGradients(logits).attribute(
-            tuple(residues), tuple(bases), n_steps=config.steps, internal_batch_size=rows
-        )
-        scores = [part.detach().sum(dim=-1)[0].cpu().numpy() for part in found]
+        scores = _integrate_residues(model, residues, x, config)
         with torch.no_grad():
             low = model(Patches(x.base_a, x.lengths_a), Patches(x.base_b, x.lengths_b)).item()
         return ResidueAttribution(batch.coordinates[0], *scores, batch.logits[0], low)
+
+
+def _integrate_residues(
+    model: PPIClassifier, residues: list[Tensor], x: PairInputs, config: AttributionConfig
+) -> list[np.ndarray]:
+    """Return the integrated gradients of the residues of one pair, A's and B's."""
+    from captum.attr import IntegratedGradients
+
+    patch = model.config.patch
+    spread = [base.repeat_interleave(patch, dim=1) for base in (x.base_a, x.base_b)]
+    bases = tuple(base[:, : part.shape[1]] for base, part in zip(spread, residues, strict=True))
+
+    def logits(a, b):
+        return model(pool_residues(a, patch=patch), pool_residues(b, patch=patch))
+
+    rows = max(1, config.batch_patches // x.real.shape[1])
+    integrals = IntegratedGradients(logits)
+    found = integrals.attribute(tuple(residues), bases, n_steps=config.steps, internal_batch_size=rows)
+    return [part.detach().sum(dim=-1)[0].cpu().numpy() for part in found]

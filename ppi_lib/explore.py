@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from ppi_lib.attribute import METHODS, attribute_patches, attribute_weights
-from ppi_lib.attribution import DEFAULT_METHOD, AttributionConfig
+from ppi_lib.attribute import attribute_patches, attribute_weights
+from ppi_lib.attribution import DEFAULT_METHOD, METHODS, AttributionConfig
 from ppi_lib.errors import InputError
 from ppi_lib.figures_attribution import plot_tracks, plot_weight_attribution
 from ppi_lib.model import PPIClassifier

@@ -92,6 +92,25 @@ def _lines(sequence: str, first: int, last: int) -> str:
     return "<br>".join(residues[start : start + 16] for start in range(0, len(residues), 16))
 
 
+def _track(part: pd.DataFrame, sequence: str) -> go.Bar:
+    """One protein's bars, each as wide as its patch."""
+    hover = [
+        f"{one.protein}, residues {one.first_residue}-{one.last_residue}: {one.score:+.3f}"
+        f"<br><b>{_lines(sequence, one.first_residue, one.last_residue)}</b>"
+        for one in part.itertuples()
+    ]
+    colours = [PALETTE[1] if score > 0 else PALETTE[0] for score in part["score"]]
+    return go.Bar(
+        x=(part["first_residue"] + part["last_residue"]) / 2,
+        width=part["last_residue"] - part["first_residue"] + 1,
+        y=part["score"],
+        marker={"color": colours, "line": {"color": "white", "width": 0.6}},
+        hovertext=hover,
+        hoverinfo="text",
+        showlegend=False,
+    )
+
+
 def plot_tracks(
     table: pd.DataFrame,
     sequences: Mapping[str, str] | None = None,
@@ -108,27 +127,7 @@ def plot_tracks(
     figure = make_subplots(rows=2, cols=1, vertical_spacing=0.24)
     spread = table["score"].abs().max() or 1.0
     for row, (side, protein, length) in enumerate(_sides(table), start=1):
-        part = table[table["side"] == side]
-        residues = [
-            _lines((sequences or {}).get(protein, ""), first, last)
-            for first, last in zip(part["first_residue"], part["last_residue"], strict=True)
-        ]
-        hover = [
-            f"{protein}, residues {one.first_residue}-{one.last_residue}: {one.score:+.3f}<br><b>{letters}</b>"
-            for one, letters in zip(part.itertuples(), residues, strict=True)
-        ]
-        colours = [PALETTE[1] if score > 0 else PALETTE[0] for score in part["score"]]
-        figure.add_bar(
-            x=(part["first_residue"] + part["last_residue"]) / 2,
-            width=part["last_residue"] - part["first_residue"] + 1,
-            y=part["score"],
-            marker={"color": colours, "line": {"color": "white", "width": 0.6}},
-            hovertext=hover,
-            hoverinfo="text",
-            showlegend=False,
-            row=row,
-            col=1,
-        )
+        figure.add_trace(_track(table[table["side"] == side], (sequences or {}).get(protein, "")), row=row, col=1)
         if sites and protein in sites:
             start, stop = sites[protein][:2]
             shade = {"fillcolor": _SITE, "line": {"width": 0}, "layer": "below"}

@@ -14,9 +14,10 @@ import torch
 from jaxtyping import Float
 from tqdm.auto import tqdm
 
-from ppi_lib.attribute import METHODS, PatchAttribution, explain_pairs, read_batches
-from ppi_lib.attribution import AttributionConfig, score_patches
+from ppi_lib.attribute import explain_pairs, read_batches
+from ppi_lib.attribution import METHODS, AttributionConfig, score_patches
 from ppi_lib.errors import InputError
+from ppi_lib.explained import PatchAttribution
 from ppi_lib.faithfulness import FRACTIONS, remove_at_random, remove_by_score, sensitivity
 from ppi_lib.model import PPIClassifier
 from ppi_lib.pair_inputs import Baseline, Pair, Source, as_read
@@ -69,6 +70,8 @@ def summarise(rows: pd.DataFrame, measures: Sequence[str], *, draws: int = 1000,
         means = dict(zip(measures, drawn.T, strict=True))
         means |= {name: means[a] / means[b] for name, (a, b) in RATIOS.items() if a in means and b in means}
         for measure, (value, *others) in means.items():
+            if np.isnan(value):  # random scores have no sensitivity
+                continue
             low, high = np.nanquantile(others, [0.025, 0.975])
             found.append({"method": method, "measure": measure, "value": value, "low": low, "high": high})
     return pd.DataFrame(found)
@@ -151,8 +154,7 @@ def _curves(method: str, removal) -> pd.DataFrame:
 def _assemble(rows, curves, scores, draws: int, seed: int) -> Scorecard:
     every = pd.concat(rows, ignore_index=True)
     measures = [name for name in every if name not in ("protein_a", "protein_b", "method")]
-    with np.errstate(all="ignore"):
-        table = summarise(every, measures, draws=draws, seed=seed).dropna(subset="value")
+    table = summarise(every, measures, draws=draws, seed=seed)
     means = pd.concat(curves).groupby(["method", "fraction"], sort=False, as_index=False).mean()
     real = {method: found for method, found in scores.items() if method != "random"}
     return Scorecard(table, every, means, _agreement(real), choose_default(table[table["method"] != "random"]))

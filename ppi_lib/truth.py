@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from ppi_lib.attribute import PatchAttribution
 from ppi_lib.errors import InputError
+from ppi_lib.explained import PatchAttribution
 from ppi_lib.pair_inputs import Coordinates
 
 LEAST = 3

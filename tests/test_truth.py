@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from conftest import random_sequence
 
-from ppi_lib.attribute import PatchAttribution
 from ppi_lib.errors import InputError
+from ppi_lib.explained import PatchAttribution
 from ppi_lib.pair_inputs import Coordinates
 from ppi_lib.structure import read_interface
 from ppi_lib.truth import (

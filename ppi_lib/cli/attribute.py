@@ -40,7 +40,8 @@ def attribute(
     """Show which patches and attention weights carry the logit of a pair: tables and figures."""
     import tempfile
 
-    from ppi_lib.attribute import AttributionConfig, attribute_patches, attribute_weights
+    from ppi_lib.attribute import attribute_patches, attribute_weights
+    from ppi_lib.attribution import AttributionConfig
     from ppi_lib.checkpoint import load_checkpoint
     from ppi_lib.embed import embed_proteins
     from ppi_lib.errors import InputError
