@@ -1,7 +1,6 @@
 """Choose a pair, a method, a layer and a head in a notebook, and see the map and the sequences (ipywidgets).
 
-What is shown is one static figure, drawn anew at each choice, so that an executed notebook keeps what was seen last,
-and needs no front end to run.
+What is shown are static figures, drawn anew at each choice; it needs no front end to run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,12 +68,11 @@ class Explorer:
         return tracks, plot_weight_attribution(weights, value=shown)
 
     def _redraw(self, _change) -> None:
-        from IPython.display import display
-
-        self.output.clear_output(wait=True)
-        with self.output:
-            for figure in self.figures():
-                display(figure)
+        # set at once: an Output that captures what is displayed can leave a notebook without a front end waiting
+        self.output.outputs = tuple(
+            {"output_type": "display_data", "data": figure._repr_mimebundle_(), "metadata": {}}
+            for figure in self.figures()
+        )
 
     def show(self):
         """Return the widgets, with the first choice drawn."""

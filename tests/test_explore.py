@@ -39,5 +39,7 @@ def test_what_was_explained_is_not_explained_again(explorer):
 
 def test_it_shows_without_a_front_end_and_refuses_no_pairs(explorer, store):
     assert explorer.show() is explorer.box
+    assert [output["output_type"] for output in explorer.output.outputs] == ["display_data"] * 2
+    assert all("application/vnd.plotly.v1+json" in output["data"] for output in explorer.output.outputs)
     with pytest.raises(InputError, match="pairs are empty"):
         Explorer(explorer.model, store, [], {})
