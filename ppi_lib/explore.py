@@ -3,6 +3,7 @@
 What is shown are static figures, drawn anew at each choice; it needs no front end to run.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
@@ -15,6 +16,7 @@ from ppi_lib.model import PPIClassifier
 from ppi_lib.pair_inputs import Pair, Source
 
 EVERY = "all"
+_PLOTLY = "application/vnd.plotly.v1+json"
 
 
 class Explorer:
@@ -70,7 +72,7 @@ class Explorer:
     def _redraw(self, _change) -> None:
         # set at once: an Output that captures what is displayed can leave a notebook without a front end waiting
         self.output.outputs = tuple(
-            {"output_type": "display_data", "data": figure._repr_mimebundle_(), "metadata": {}}
+            {"output_type": "display_data", "data": {_PLOTLY: json.loads(figure.to_json())}, "metadata": {}}
             for figure in self.figures()
         )
 
