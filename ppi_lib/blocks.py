@@ -17,8 +17,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 
+from ppi_lib.calibrate import Calibration
 from ppi_lib.factors import Factors, join_factors
 from ppi_lib.files import write_atomically
 from ppi_lib.scorer import PairScorer
@@ -49,6 +50,13 @@ class Plan:
     """Keep pairs of at least this probability. With neither this nor `top_k` all are kept."""
     band: int
     """Proteins of a band."""
+    calibration: Calibration
+    """From logits to probabilities."""
+    prevalence: float | None
+    """Share of positives that the probabilities are for; None: as among the pairs of the calibration."""
+
+    def probabilities(self, logits: Float[np.ndarray, "*B"]) -> Float64[np.ndarray, "*B"]:
+        return self.calibration.probabilities(logits, prevalence=self.prevalence)
 
     @property
     def within(self) -> bool:
@@ -139,8 +147,7 @@ def keep(plan: Plan, block: Block, logits: Float[np.ndarray, "M N"]) -> Kept:
     """Choose what of a block can be in the result."""
     mask = ~np.isnan(logits)
     if plan.threshold is not None:
-        with np.errstate(invalid="ignore"):
-            mask = logits >= np.float32(np.log(plan.threshold / (1 - plan.threshold)))
+        mask = plan.probabilities(logits) >= plan.threshold  # NaN is not
     if plan.top_k is not None and plan.within and block.row == block.column:
         whole = np.where(mask, logits, logits.T)
         best = _best_of_rows(whole, plan.top_k)

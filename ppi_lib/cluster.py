@@ -19,6 +19,7 @@ from dask.distributed import Client, LocalCluster, as_completed
 from tqdm.auto import tqdm
 
 from ppi_lib.blocks import Block, Plan
+from ppi_lib.calibrate import Calibration
 from ppi_lib.checkpoint import load_model, save_model
 from ppi_lib.errors import InputError
 from ppi_lib.files import write_atomically
@@ -60,6 +61,7 @@ def _open_job(place: _Place) -> Job:
     plan = content["plan"]
     for name in ("proteins_a", "proteins_b"):
         plan[name] = None if plan[name] is None else tuple(plan[name])
+    plan["calibration"] = Calibration(**plan["calibration"])
     model, _ = load_model(folder / "model", device=content["device"])
     return Job(folder, Plan(**plan), model, PatchStore(content["store"]), getattr(torch, content["dtype"]))
 

@@ -157,8 +157,9 @@ def draw(found: Findings) -> dict[str, tuple[go.Figure, pd.DataFrame]]:
     if len(found.strata.table):
         whole = float(table["auroc"].iloc[0])
         figures["strata"] = (plot_strata(found.strata.table, whole=whole), found.strata.table)
+    best_epoch = found.checkpoint.provenance.get("best_epoch")
     if found.history is not None and len(found.history):
-        figures["history"] = (plot_history(found.history), found.history)
+        figures["history"] = (plot_history(found.history, best_epoch=best_epoch), found.history)
     return figures
 
 

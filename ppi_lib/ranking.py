@@ -109,7 +109,7 @@ def _rows_of(plan: Plan, folder: Path, ranks: _Ranks, block: Block) -> pa.Table:
     names = [pa.array(names, pa.string()) for names in plan.names_of(block)]
     columns = [
         *(pa.DictionaryArray.from_arrays(pa.array(place[stay]), n) for place, n in zip(kept[:2], names, strict=True)),
-        pa.array(1 / (1 + np.exp(-kept.logits[stay].astype(np.float64)))).cast(pa.float32()),
+        pa.array(plan.probabilities(kept.logits[stay])).cast(pa.float32()),
         pa.array(kept.logits[stay]),
         *(pa.array(rank[stay], mask=rank[stay] > last) for rank in (in_a, in_b)),
     ]

@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -26,6 +27,7 @@ from tqdm.auto import tqdm
 
 from ppi_lib import __version__
 from ppi_lib.blocks import Block, Plan, keep, part_path, score_block, write_part
+from ppi_lib.calibrate import Calibration
 from ppi_lib.errors import InputError
 from ppi_lib.factors import Factors, encode_factors, load_factors, save_factors
 from ppi_lib.files import make_folder, write_atomically
@@ -110,6 +112,8 @@ def screen(
     top_k: int | None = None,
     threshold: float | None = None,
     self_pairs: bool = False,
+    calibration: Calibration = Calibration(),
+    prevalence: float | None = None,
     precision: str = "auto",
     workers: int = 0,
     scheduler: str | None = None,
@@ -120,13 +124,18 @@ def screen(
 
     Kept are the `top_k` best partners of each protein (between two sets: of each of `proteins_a`), or the pairs whose
     probability is at least `threshold`, or all. A protein is paired with itself only with `self_pairs`. Within one
-    set each unordered pair is scored once, and stands once in `out`. The model's device is used; `precision` is
-    `float32`, `bfloat16` or `auto` (`loop.resolve_precision`). With `workers` (processes of this machine) or
-    `scheduler` (the address of a Dask scheduler whose workers see the same folders) the blocks are done by Dask.
+    set each unordered pair is scored once, and stands once in `out`. Probabilities are those of `calibration` (a
+    checkpoint's; without it the sigmoid of the logit) where `prevalence` of the pairs interact. The model's device
+    is used; `precision` is `float32`, `bfloat16` or `auto` (`loop.resolve_precision`). With `workers` (processes of
+    this machine) or `scheduler` (the address of a Dask scheduler whose workers see the same folders) the blocks are
+    done by Dask.
 
     Called again with the same arguments, a screening that was stopped goes on.
     """
-    plan = _make_plan(store, proteins_a, proteins_b, top_k, threshold, self_pairs, band)
+    calibration.probabilities(np.zeros(1), prevalence=prevalence)  # says what is wrong with a prevalence
+    wanted = {"top_k": top_k, "threshold": threshold, "self_pairs": self_pairs}
+    wanted |= {"calibration": calibration, "prevalence": prevalence, "band": band}
+    plan = _make_plan(store, proteins_a, proteins_b, **wanted)
     out, start = check_out(out), time.monotonic()
     if store.info.width != model.config.embedding_width:
         raise InputError(
@@ -153,7 +162,7 @@ def screen(
     return Screening(out, provenance, plan.pairs, pq.read_metadata(out).num_rows, time.monotonic() - start)
 
 
-def _make_plan(store, proteins_a, proteins_b, top_k, threshold, self_pairs, band) -> Plan:
+def _make_plan(store, proteins_a, proteins_b, *, top_k, threshold, self_pairs, **settings) -> Plan:
     """Check what is asked for, before any long work."""
     a = tuple(store.ids if proteins_a is None else proteins_a)
     b = None if proteins_b is None else tuple(proteins_b)
@@ -174,7 +183,7 @@ def _make_plan(store, proteins_a, proteins_b, top_k, threshold, self_pairs, band
         self_pairs=self_pairs,
         top_k=top_k,
         threshold=threshold,
-        band=band,
+        **settings,
     )
     if plan.pairs == 0:
         raise InputError(f"{a[0]} alone makes no pair. Give at least two proteins, or self_pairs.")
@@ -205,6 +214,7 @@ def _digest(names: Sequence[str] | None) -> str | None:
 def _provenance(model: PPIClassifier, store: PatchStore, plan: Plan, dtype: torch.dtype) -> dict:
     """Return what a result depends on (`of`; it must be the same to go on) and what made it."""
     settings = asdict(plan) | {name: _digest(getattr(plan, name)) for name in ("proteins_a", "proteins_b")}
+    settings["calibration"] = f"{plan.calibration.method} {_digest([repr(plan.calibration)])}"
     of = {
         "model": encoder_fingerprint(model),
         "store": store.fingerprint({*plan.proteins_a, *(plan.proteins_b or ())}),

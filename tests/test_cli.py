@@ -135,7 +135,9 @@ def test_screen_keeps_the_best_partners_and_is_there_the_second_time(files, run,
     status, out, err = ppi(monkeypatch, capsys, *arguments)
     assert status == 0, err
     assert "12,720 pairs screened" in out
+    assert "calibrated (temperature)" in out
     table = pd.read_parquet(target)
+    assert np.allclose(table["probability"], load_checkpoint(run).calibration.probabilities(table["logit"]))
     assert 160 <= len(table) <= 320
     assert ((table["rank_in_a"] <= 2) | (table["rank_in_b"] <= 2)).all()
     assert ppi(monkeypatch, capsys, *arguments)[0] == 0
@@ -221,6 +223,19 @@ def test_split_draws_negatives_and_leaves_what_train_takes(one_table, tmp_path, 
     assert all(part["label"].mean() == 0.5 for part in parts)
     sets = [set(part.iloc[:, 0]) | set(part.iloc[:, 1]) for part in parts]
     assert sets[0].isdisjoint(sets[1] | sets[2])
+
+
+def test_split_says_what_it_leaves_out_and_never_writes_over_what_it_reads(one_table, tmp_path, monkeypatch, capsys):
+    labels = pd.read_csv(one_table / "pairs.tsv", sep="\t")["label"]
+    arguments = ("split", one_table / "proteins.fasta", one_table / "pairs.tsv", "--identity", 0)
+    status, _, err = ppi(monkeypatch, capsys, *arguments, "--negatives", "uniform", "--out", tmp_path / "split")
+    assert status == 0, err
+    assert f"{(labels == 0).sum():,} pairs labelled 0 left out" in err
+    before = (one_table / "proteins.fasta").read_bytes()
+    status, _, err = ppi(monkeypatch, capsys, *arguments, "--out", one_table)
+    assert status == 2
+    assert "would write its copy of the data" in err
+    assert (one_table / "proteins.fasta").read_bytes() == before
 
 
 def test_split_leaves_tests_by_class_and_keeps_relatives_together(one_table, tmp_path, monkeypatch, capsys):

@@ -10,6 +10,7 @@ import torch
 from distributed import Client, LocalCluster
 
 import ppi_lib.cluster
+from ppi_lib.calibrate import Calibration
 from ppi_lib.checkpoint import create_ppi_classifier
 from ppi_lib.errors import InputError
 from ppi_lib.screen import screen
@@ -55,13 +56,15 @@ def lose_a_worker(client: Client, flag: str) -> None:
 
 
 def test_two_workers_one_of_them_killed_in_the_middle_give_the_whole_table(model, store, tmp_path):
-    whole = run(model, store, tmp_path / "whole.parquet", top_k=3, band=8)
+    calibration = Calibration(temperature=2.0, knots=((-1.0, -0.5), (1.0, 0.7)), prevalence=0.5, pairs=100)
+    settings = {"top_k": 3, "band": 8, "calibration": calibration}
+    whole = run(model, store, tmp_path / "whole.parquet", **settings)
     logging.getLogger("distributed").setLevel(logging.CRITICAL)
     flag = tmp_path / "killed"
     with LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster, Client(cluster) as client:
         lose_a_worker(client, str(flag))
         out = tmp_path / "s.parquet"
-        table = run(model, store, out, top_k=3, band=8, scheduler=cluster.scheduler_address)
+        table = run(model, store, out, **settings, scheduler=cluster.scheduler_address)
     assert flag.exists()
     assert table.equals(whole)
     assert not (tmp_path / "s.parquet.parts").exists()

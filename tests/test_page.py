@@ -78,6 +78,14 @@ def test_plotly_is_there_once_and_every_figure_has_its_numbers(found):
     assert all(len(numbers) for _, numbers in figures.values())
 
 
+def test_the_learning_curves_mark_the_epoch_whose_weights_are_kept(found):
+    rows = [(epoch, 0.6, 0.7, 0.8, 0.7 + epoch / 10, 1e-3) for epoch in (1, 2, 3)]
+    names = ("epoch", "train_loss", "validation_loss", "validation_auroc", "validation_auprc", "learning_rate")
+    checkpoint = found.checkpoint._replace(provenance={**found.checkpoint.provenance, "best_epoch": 2})
+    figure, _ = draw(found._replace(checkpoint=checkpoint, history=pd.DataFrame(rows, columns=names)))["history"]
+    assert [one.text for one in figure.layout.annotations] == ["best: epoch 2"]
+
+
 def test_a_run_that_was_not_evaluated_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"evaluation.csv: there is no such file. Make it with `ppi evaluate"):
         load_assessment(tmp_path)

@@ -15,6 +15,7 @@ import torch
 
 import ppi_lib.blocks
 import ppi_lib.screen
+from ppi_lib.calibrate import Calibration
 from ppi_lib.checkpoint import create_ppi_classifier, save_model
 from ppi_lib.errors import InputError
 from ppi_lib.predict import predict_pairs
@@ -97,6 +98,23 @@ def test_threshold_keeps_what_is_above_it_with_its_true_ranks(model, store, tmp_
     table = run(model, store, tmp_path / "top.parquet", threshold=threshold)
     assert 60 < len(table) < 90
     assert table.equals(whole[whole["probability"] >= threshold].reset_index(drop=True))
+
+
+def test_probabilities_are_calibrated_and_the_threshold_is_one_of_them(model, store, tmp_path):
+    calibration = Calibration(temperature=0.5, prevalence=0.5, pairs=100)
+    settings = {"calibration": calibration, "prevalence": 0.1}
+    whole = run(model, store, tmp_path / "all.parquet", **settings)
+    odds = np.exp(2 * whole["logit"].astype(float)) / 9
+    assert np.allclose(whole["probability"], odds / (1 + odds), rtol=1e-4)
+    threshold = float(whole["probability"].quantile(0.8))
+    table = run(model, store, tmp_path / "top.parquet", threshold=threshold, **settings)
+    assert table.equals(whole[whole["probability"] >= threshold].reset_index(drop=True))
+
+
+def test_a_result_of_another_calibration_is_not_taken_for_done(model, store, out):
+    run(model, store, out)
+    with pytest.raises(InputError, match=r"calibration none .*now temperature"):
+        run(model, store, out, calibration=Calibration(temperature=2.0, prevalence=0.5, pairs=100))
 
 
 def test_self_pairs_stand_once_and_are_ranked_once(model, store, out):
@@ -249,6 +267,7 @@ def test_a_file_that_is_no_screening_is_not_written_over(model, store, out):
         ({"top_k": 40}, "top_k is 40; expected 1 to 39"),
         ({"top_k": 3, "threshold": 0.5}, "Pass one of them"),
         ({"threshold": 1.0}, "threshold is 1.0; expected"),
+        ({"prevalence": 0.1}, "has no calibration"),
         ({"proteins_a": ["P00", "NOPE"]}, "NOPE"),
         ({"proteins_b": ["NOPE"]}, "NOPE"),
         ({"proteins_a": ["P00", "P00"]}, "proteins_a has 2 proteins, 1 of them different"),

@@ -1,6 +1,5 @@
 """`ppi attribute`."""
 
-import math
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -62,10 +61,10 @@ def attribute(
         embedded = embed_proteins(read, store or folder, **options)
         patches = attribute_patches(checkpoint.model, embedded, pair, method.value, config=config)
         weights = attribute_weights(checkpoint.model, embedded, pair, config=config)
-    _write(patches, weights, read.sequences, out)
+    _write(patches, weights, read.sequences, checkpoint.calibration, out)
 
 
-def _write(patches, weights, sequences, out: Path) -> None:
+def _write(patches, weights, sequences, calibration, out: Path) -> None:
     """Leave tables and figures in `out`, and say what stands out."""
     from ppi_lib.figures import plot_tracks, plot_weight_attribution, save_figure
 
@@ -74,7 +73,7 @@ def _write(patches, weights, sequences, out: Path) -> None:
     paths = save_figure(plot_tracks(table, sequences, unit=unit), out / "patches", data=table)
     paths += save_figure(plot_weight_attribution(weights.table()), out / "weights", data=weights.table())
     best = table.loc[table["score"].idxmax()]
-    probability = 1 / (1 + math.exp(-patches.logit))
+    probability = calibration.probabilities([patches.logit])[0]
     typer.echo(
         f"Logit {patches.logit:.3f}, probability {probability:.3f}. The highest score, {best['score']:.3f}, is that of "
         f"residues {best['first_residue']} to {best['last_residue']} of {best['protein']}."

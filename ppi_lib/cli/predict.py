@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ppi_lib.cli.app import Device, EmbedderName, Fasta, Quiet, Store, app, say_notes
+from ppi_lib.cli.app import Device, EmbedderName, Fasta, Prevalence, Quiet, Store, app, say_calibration, say_notes
 from ppi_lib.errors import InputError
 
 
@@ -15,10 +15,7 @@ def predict(
     proteins: Fasta,
     pairs: Annotated[Path, typer.Argument(help="Pairs to score; labels are not needed.")],
     out: Annotated[Path, typer.Option(help="Table to write: .parquet, .tsv or .csv.")] = Path("scores.parquet"),
-    prevalence: Annotated[
-        float | None,
-        typer.Option(help="Share of positives among your pairs, such as 0.001; default: as in validation."),
-    ] = None,
+    prevalence: Prevalence = None,
     store: Store = None,
     embedder: EmbedderName = None,
     device: Device = "auto",
@@ -49,15 +46,5 @@ def predict(
     probabilities = checkpoint.calibration.probabilities(prediction.logits, prevalence=prevalence)
     write_predictions(table, prediction, checkpoint.threshold, out, probabilities)
     called = int((prediction.probabilities >= checkpoint.threshold).sum())
-    typer.echo(
-        f"{len(table):,} pairs in {out}; {called:,} called as interacting. {_say_calibration(checkpoint, prevalence)}"
-    )
-
-
-def _say_calibration(checkpoint, prevalence: float | None) -> str:
-    """Say what the probabilities mean."""
-    calibration = checkpoint.calibration
-    if calibration.method == "none":
-        return "Probabilities are the model's own, not calibrated."
-    share = calibration.prevalence if prevalence is None else prevalence
-    return f"Probabilities are calibrated ({calibration.method}) for {share:.3g} of the pairs being positive."
+    meaning = say_calibration(checkpoint.calibration, prevalence)
+    typer.echo(f"{len(table):,} pairs in {out}; {called:,} called as interacting. {meaning}")

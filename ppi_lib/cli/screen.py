@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ppi_lib.cli.app import EmbedderName, Fasta, Quiet, Store, app, say_notes
+from ppi_lib.cli.app import EmbedderName, Fasta, Prevalence, Quiet, Store, app, say_calibration, say_notes
 
 
 @app.command(epilog="Example: ppi screen run/ proteins.fasta --top-k 50 --out screen.parquet")
@@ -20,6 +20,7 @@ def screen(
     ),
     top_k: Annotated[int | None, typer.Option(help="Keep the best partners of each protein of PROTEINS.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Keep pairs of at least this probability.")] = None,
+    prevalence: Prevalence = None,
     self_pairs: Annotated[bool, typer.Option("--self-pairs", help="Pair each protein with itself too.")] = False,
     precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto: what this machine does best.")] = "auto",
     workers: Annotated[int, typer.Option(help="Dask processes on this machine; 0: none.")] = 0,
@@ -53,6 +54,8 @@ def screen(
         top_k=top_k,
         threshold=threshold,
         self_pairs=self_pairs,
+        calibration=checkpoint.calibration,
+        prevalence=prevalence,
         precision=precision,
         workers=workers,
         scheduler=scheduler,
@@ -61,5 +64,5 @@ def screen(
     of, by = result.provenance["of"], result.provenance["by"]
     typer.echo(
         f"{result.pairs:,} pairs screened ({of['precision']} on {by['device']}, {result.seconds:,.0f} s); "
-        f"{result.kept:,} kept in {out}."
+        f"{result.kept:,} kept in {out}. {say_calibration(checkpoint.calibration, prevalence)}"
     )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ppi_lib.cli.app import Fasta, app, say_notes
+from ppi_lib.cli.app import Fasta, app, keep_given_files, say_notes
 from ppi_lib.errors import InputError
 
 
@@ -37,6 +37,7 @@ def split(
         )
     if (negatives == "compartment") != (compartments is not None):
         raise InputError("--negatives compartment and --compartments FILE go together; expected both or neither.")
+    keep_given_files((proteins, pairs, compartments), out)
     read = read_proteins(proteins)
     table = read_pairs(pairs, labels="required" if negatives is None else "optional")
     check_pairs(table, read, "given")
@@ -82,7 +83,9 @@ def _split(table, clusters, scheme, ratio, places, classes, seed) -> tuple[dict,
         name: draw_negatives(part, scheme=scheme, ratio=ratio, compartments=places, seed=seed)
         for name, part in splits._asdict().items()
     }
-    return parts, (*splits.train.notes, *(f"{name}: {part.notes[-1]}" for name, part in parts.items()))
+    dropped = len(table) - len(positives)
+    left_out = (f"{dropped:,} pairs labelled 0 left out, since negatives are drawn.",) if dropped else ()
+    return parts, (*left_out, *splits.train.notes, *(f"{name}: {part.notes[-1]}" for name, part in parts.items()))
 
 
 def _write(proteins, parts: dict, notes: tuple[str, ...], out: Path) -> None:

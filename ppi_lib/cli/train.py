@@ -1,12 +1,11 @@
 """`ppi train`."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ppi_lib.cli.app import Device, EmbedderName, Quiet, Size, Store, Transfer, app, say_notes
+from ppi_lib.cli.app import Device, EmbedderName, Quiet, Size, Store, Transfer, app, keep_given_files, say_notes
 from ppi_lib.cli.evaluate import evaluate_run
 from ppi_lib.errors import InputError
 
@@ -48,7 +47,7 @@ def train(
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     settings = {name: value for name, value in given.items() if value is not None}
     config = replace(suited(size.value, transfer.value), seed=seed, **settings)
-    _keep_given_files((proteins, pairs, validation, test), out / "data")
+    keep_given_files((proteins, pairs, validation, test), out / "data")
     wanted = None if encoder is None else _check_encoder(encoder, size)
     make_folder(out)
     if dataset is not None:
@@ -73,13 +72,6 @@ def _check_encoder(path: Path, size: Size):
     encoder = read_encoder(path)
     encoder.adapt(replace(PRESETS[size.value], embedding_width=encoder.known["embedding_width"]))
     return encoder.embedding
-
-
-def _keep_given_files(files: Iterable[Path | None], folder: Path) -> None:
-    """Raise `InputError` if a given file lies in the folder that the run writes its copy of the data to."""
-    inside = [file for file in files if file is not None and file.resolve().parent == folder.resolve()]
-    if inside:
-        raise InputError(f"{inside[0]}: lies where the run would write its copy of the data. Choose another --out.")
 
 
 def _train(data, store, out: Path, quiet: bool, **options) -> None:
