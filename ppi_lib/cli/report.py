@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from ppi_lib.cli.app import Quiet, app
+from ppi_lib.errors import InputError
 
 
 @app.command(epilog="Example: ppi report run/")
@@ -21,6 +22,8 @@ def report(
     from ppi_lib.datasets import load_saved
     from ppi_lib.page import write_page
 
+    if draws < 1:  # before baselines are fitted
+        raise InputError(f"draws is {draws}; expected at least 1, and 1000 for a figure.")
     load_checkpoint(run)
     if not has_baselines(run):
         assess_run(run, load_saved(run / "data"), baselines=True, progress=not quiet, draws=draws)
