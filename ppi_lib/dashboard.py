@@ -109,12 +109,18 @@ class Dashboard:
 
     def __init__(self, steering: Steering, scores: bool):
         self.steering = steering
+        self.actions = {
+            "Start": steering.start.set,
+            "Pause": steering.pause.set,
+            "Resume": steering.pause.clear,
+            "Stop": steering.stop.set,
+        }
         self.buttons = {
             name: widgets.Button(description=name, icon=icon, layout=widgets.Layout(width="100px"))
-            for name, icon in (("Start", "play"), ("Pause", "pause"), ("Resume", "step-forward"), ("Stop", "stop"))
+            for name, icon in zip(self.actions, ("play", "pause", "step-forward", "stop"), strict=True)
         }
-        for name, button in self.buttons.items():
-            button.on_click(getattr(self, f"_{name.lower()}"))
+        for button in self.buttons.values():
+            button.on_click(self._obey)
         self.bar = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="260px"))
         self.state, self.numbers = widgets.HTML(), widgets.HTML()
         self.figure = _make_figure(scores)
@@ -123,29 +129,18 @@ class Dashboard:
         self._drawn: Progress | None = None
         self.refresh()
 
-    def _start(self, _=None) -> None:
-        self.steering.start.set()
-        self.refresh()
-
-    def _pause(self, _=None) -> None:
-        self.steering.pause.set()
-        self.refresh()
-
-    def _resume(self, _=None) -> None:
-        self.steering.pause.clear()
-        self.refresh()
-
-    def _stop(self, _=None) -> None:
-        self.steering.stop.set()
+    def _obey(self, button: widgets.Button) -> None:
+        self.actions[button.description]()
         self.refresh()
 
     def refresh(self) -> None:
         """Show the state, and the numbers and curves if a step was done since."""
-        started, paused, stopped = (event.is_set() for event in self._events)
+        steering = self.steering
+        started, paused, stopped = (event.is_set() for event in (steering.start, steering.pause, steering.stop))
         allowed = {"Start": not started, "Pause": not paused, "Resume": paused, "Stop": True}
         for name, button in self.buttons.items():
             button.disabled = stopped or not (allowed[name] and (started or name in ("Start", "Stop")))
-        self.state.value = _describe(started, paused, stopped, self.steering)
+        self.state.value = _describe(started, paused, stopped, steering)
         progress = self.steering.progress
         if progress is None or progress is self._drawn:
             return
@@ -154,10 +149,6 @@ class Dashboard:
         self.bar.value = done / (progress.epochs * progress.steps)
         self.numbers.value = format_numbers(progress, self.steering.steps_per_second)
         self._draw(progress)
-
-    @property
-    def _events(self) -> tuple[threading.Event, ...]:
-        return self.steering.start, self.steering.pause, self.steering.stop
 
     def _draw(self, progress: Progress) -> None:
         history, curve = progress.history, self.steering.curve
