@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def run_notebooks(
     os.environ["PLOTLY_RENDERER"] = "plotly_mimetype+notebook"  # the second shows figures in HTML without a network
     for path in found:
         say(f"{path.name} ...")
+        began = time.monotonic()
         copy = target / path.name
         options = {"cwd": str(notebooks), "kernel_name": "python3", "extra_arguments": _QUIET}
         asked_for = papermill.inspect_notebook(path)
@@ -52,6 +54,7 @@ def run_notebooks(
             sys.exit(f"ppi: {path.name} failed: {error.ename}: {error.evalue}\nIts executed copy shows where: {copy}")
         html, _ = exporter.from_filename(str(copy))
         copy.with_suffix(".html").write_text(html)
+        say(f"{'':{len(path.name)}} {time.monotonic() - began:.0f} s")
     _summarise(out, say)
 
 
