@@ -61,8 +61,8 @@ class TokenPairs(NamedTuple):
 class CrossAttention(Attention):
     """Multi-head attention of one query to many tokens, without projecting the tokens.
 
-    The pairs come in groups, each padded to its own longest; all else is done for all pairs at once. A query of one
-    row serves all pairs.
+    The pairs come in groups, each padded to its own longest; all else, key and value weights among it, is done for all
+    pairs at once. A query of one row serves all pairs.
     """
 
     def __init__(self, width: int, heads: int, dropout: float):
@@ -75,26 +75,26 @@ class CrossAttention(Attention):
     ) -> tuple[Float[Tensor, "B D"], list[Float[Tensor, "_ H _"]]]:
         """Return the context, and the weights of each group."""
         q = self.q_proj(query).unflatten(-1, (self.heads, -1)) / (query.shape[-1] // self.heads) ** 0.5
-        queries = q.split([len(group.mask) for group in groups]) if len(q) > 1 else [q] * len(groups)
         key, value = (f.weight.to(q.dtype).unflatten(0, (self.heads, -1)) for f in (self.k_proj, self.v_proj))
-        parts = [self._read(q, group, key, value) for q, group in zip(queries, groups, strict=True)]
-        context = torch.cat([context for context, _ in parts])
+        token_query = torch.bmm(q.transpose(0, 1), key).transpose(0, 1)
+        sizes = [len(group.mask) for group in groups]
+        queries = token_query.split(sizes) if len(token_query) > 1 else [token_query] * len(groups)
+        parts = [self._pool(query, group) for query, group in zip(queries, groups, strict=True)]
+        pooled = torch.cat([pooled.transpose(0, 1) for pooled, _ in parts], dim=1)
+        context = torch.bmm(pooled, value.transpose(1, 2)).transpose(0, 1).flatten(1)
         return self.out_proj(context + self.v_proj.bias), [weights for _, weights in parts]
 
-    def _read(
-        self, q: Float[Tensor, "#B H C"], group: TokenPairs, key: Float[Tensor, "H C D"], value: Float[Tensor, "H C D"]
-    ) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B H T"]]:
-        """Return the context of a group without the bias of the values, and the weights."""
+    def _pool(
+        self, token_query: Float[Tensor, "#B H D"], group: TokenPairs
+    ) -> tuple[Float[Tensor, "B H D"], Float[Tensor, "B H T"]]:
+        """Return the weighted mean of each pair's tokens for each head, and the weights."""
         tokens, mask = group
-        token_query = torch.bmm(q.transpose(0, 1), key).transpose(0, 1)
-        if len(q) == 1:
+        if len(token_query) == 1:
             scores = nn.functional.linear(tokens, token_query[0]).transpose(1, 2)
         else:
             scores = torch.bmm(token_query, tokens.transpose(1, 2))
         weights = self.softmax(scores, mask)
-        pooled = torch.bmm(self.dropout(weights).to(tokens.dtype), tokens)
-        pooled = pooled.transpose(0, 1).contiguous()  # or the backward pass would copy it column by column
-        return torch.bmm(pooled, value.transpose(1, 2)).transpose(0, 1).flatten(1), weights
+        return torch.bmm(self.dropout(weights).to(tokens.dtype), tokens), weights
 
     def context(self, weights: Float[Tensor, "B H T"], tokens: Float[Tensor, "B T D"]) -> Float[Tensor, "B D"]:
         """Return the context of given weights, which sum to one: no query is asked."""
