@@ -119,7 +119,7 @@ def cpu_name() -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--proteins", type=int, default=600)
-    parser.add_argument("--pairs", type=int, default=8_192)
+    parser.add_argument("--pairs", type=int, default=24_576)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--plain-batches", type=int, default=6)
     options = parser.parse_args()

@@ -120,10 +120,11 @@ def gather(run: Path, *, sample: int = 8000, draws: int = 1000) -> Findings:
     table, scores = assessment.table, assessment.scores.query("split == 'test'")
     model, labels, ids = table.iloc[0], scores["label"], (scores["protein_a"], scores["protein_b"])
     before = join_pairs(data.train, data.validation)
-    neighbours, near, classes = found.tables.get("neighbours"), None, seen_classes(before, data.test)
+    neighbours, nearest, classes = found.tables.get("neighbours"), None, seen_classes(before, data.test)
     if neighbours is not None:
-        near = {*neighbours.query("split == 'test'")["query"], *before.proteins}
-    parts = assign_strata(data.test, data.proteins.sequences, classes, near)
+        nearest = neighbours.query("split == 'test'").groupby("query")["identity"].max().to_dict()
+        nearest |= dict.fromkeys(before.proteins, 1.0)
+    parts = assign_strata(data.test, data.proteins.sequences, classes, nearest)
     strata = evaluate_strata(parts, labels, scores[model["name"]], *ids, model["threshold"], draws=draws)
     baselines = table[table["group"] == "baseline"]
     risk = {model["name"]: risk_coverage(labels, scores[model["name"]], model["threshold"])}

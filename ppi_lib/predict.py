@@ -1,5 +1,6 @@
 """A list of pairs in, the probability of each out."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,12 +86,17 @@ def check_target(path: str | Path) -> None:
 
 
 def write_predictions(
-    pairs: Pairs, prediction: Prediction, threshold: float, path: Path, probabilities: np.ndarray | None = None
+    pairs: Pairs,
+    prediction: Prediction,
+    threshold: float,
+    path: Path,
+    probabilities: np.ndarray | None = None,
+    more: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write `protein_a`, `protein_b`, `probability`, `logit` and `interacts`, in the pairs' order.
 
     `probabilities` are calibrated ones, in place of the prediction's own; `interacts` says that those reach
-    `threshold`, so it doesn't change with the prevalence.
+    `threshold`, so it doesn't change with the prevalence. `more` holds further columns.
     """
     check_target(path)
     table = pd.DataFrame(
@@ -100,6 +106,7 @@ def write_predictions(
             "probability": prediction.probabilities if probabilities is None else probabilities,
             "logit": prediction.logits,
             "interacts": prediction.probabilities >= threshold,
+            **(more or {}),
         }
     )
     options = {} if path.suffix == ".parquet" else {"sep": "\t" if path.suffix == ".tsv" else ","}

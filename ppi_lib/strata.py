@@ -1,4 +1,4 @@
-"""How good a model is on parts of its test: by what was seen before, by hubs, by length, by homology.
+"""How good a model is on parts of its test: by what was seen before, by hubs, by length, by identity to what was seen.
 
 One number for all pairs hides that the easy ones carry it. A part of one class has no AUROC: it is named and left out,
 and a part with fewer than ten pairs of a class is kept, with a warning.
@@ -17,9 +17,11 @@ import pandas as pd
 from ppi_lib.degree import count_among, count_partners, find_hubs
 from ppi_lib.errors import InputError
 from ppi_lib.evaluate import bootstrap_intervals
+from ppi_lib.homology import IDENTITY
 from ppi_lib.proteins import Pairs
 from ppi_lib.resample import FEW
 
+_ALIKE = 0.7
 _ENDS = {"": "value", "_low": "low", "_high": "high"}
 SHOWN = ("auroc", "auprc", "auprc_1_10", "mcc", "pp_mcc", "ece")
 
@@ -32,13 +34,18 @@ class Strata(NamedTuple):
 
 
 def assign_strata(
-    pairs: Pairs, sequences: Mapping[str, str], classes: np.ndarray, near: set[str] | None = None
+    pairs: Pairs,
+    sequences: Mapping[str, str],
+    classes: np.ndarray,
+    nearest: Mapping[str, float] | None = None,
+    least: float = IDENTITY,
 ) -> pd.DataFrame:
-    """Return the stratum of each pair by `class`, `hubs`, `length` and, if `near` is given, `homology` `(B, 4)`.
+    """Return the stratum of each pair by `class`, `hubs`, `length` and, if `nearest` is given, `identity` `(B, 4)`.
 
-    `classes` is what `audit.seen_classes` says, `near` holds the proteins that were seen or have a near
-    neighbour that was. Hubs are
-    the tenth of the proteins with most of these pairs; length is that of a pair's longer protein, in thirds.
+    `classes` is what `audit.seen_classes` says. Hubs are the tenth of the proteins with most of these pairs; length is
+    that of a pair's longer protein, in thirds. `nearest` holds each protein's highest identity to one that was seen, 1
+    for one that was seen itself; those without a neighbour of at least `least` are left out of it. A pair is as near as
+    the nearer of its two proteins.
     """
     hubs = find_hubs(count_partners(pairs).pairs)
     longest = np.array([max(len(sequences[a]), len(sequences[b])) for a, b in zip(pairs.a, pairs.b, strict=True)])
@@ -49,8 +56,10 @@ def assign_strata(
         "hubs": np.array(["no hub", "one hub", "two hubs"], dtype=object)[count_among(hubs, pairs)],
         "length": names[(longest > low).astype(int) + (longest > high)],
     }
-    if near is not None:
-        table["homology"] = np.array(["no near", "one near", "two near"], dtype=object)[count_among(near, pairs)]
+    if nearest is not None:
+        found = [max(nearest.get(a, 0.0), nearest.get(b, 0.0)) for a, b in zip(pairs.a, pairs.b, strict=True)]
+        names = np.array([f"below {least:.0%}", f"{least:.0%} to {_ALIKE:.0%}", f"from {_ALIKE:.0%} on"], dtype=object)
+        table["identity"] = names[np.searchsorted([least, _ALIKE], found, side="right")]
     return pd.DataFrame(table)
 
 

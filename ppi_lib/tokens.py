@@ -181,15 +181,17 @@ def score_pairs(
     *,
     dtype: torch.dtype = torch.float32,
     batch_size: int = 1024,
+    dropout: bool = False,
 ) -> Float[np.ndarray, " B"]:
     """Return the logits, float32, of pairs given by their places; pairs of like length share a batch.
 
     The protein that stands first in the table goes first, so that (A, B) and (B, A) are the same computation.
+    `dropout` leaves that of training on.
     """
     first, second = torch.minimum(places_a, places_b), torch.maximum(places_a, places_b)
     order = torch.argsort(table.counts[first] + table.counts[second], stable=True)
     logits, training = torch.empty(len(order)), model.training
-    model.eval()
+    model.train(dropout)
     with torch.no_grad(), torch.autocast(table.rows.device.type, dtype, enabled=dtype != torch.float32):
         for rows in order.split(batch_size):
             logits[rows] = model.score_tokens(table.gather(first[rows], second[rows])).float().cpu()

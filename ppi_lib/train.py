@@ -34,9 +34,9 @@ from ppi_lib.tokens import encode_proteins, encoder_fingerprint
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(LoopConfig):
-    batch_size: int = 1024
+    batch_size: int = 2048
     """Pairs of one optimiser step."""
-    micro_batch: int = 1024
+    micro_batch: int = 2048
     """Pairs worked on at once; pairs of like length go together."""
 
     def __post_init__(self):
@@ -47,7 +47,7 @@ class TrainConfig(LoopConfig):
 
 
 SETTINGS = {
-    "v5": TrainConfig(learning_rate=2e-4, epochs=3),
+    "v5": TrainConfig(learning_rate=3e-4, epochs=3),
     "v3": TrainConfig(learning_rate=1e-3, epochs=15, batch_size=128, micro_batch=128),
 }
 """What suits each preset: `v5` chosen on the validation split of bernett, `v3` on that of demo."""

@@ -103,6 +103,17 @@ def test_predict_says_probabilities_for_the_prevalence_that_is_asked_for(files, 
     assert tables["rare"]["interacts"].equals(tables["own"]["interacts"])
 
 
+def test_predict_says_how_far_the_weights_are_to_be_believed(files, run, tmp_path, monkeypatch, capsys):
+    arguments = (run, files / "proteins.fasta", files / "test.tsv", "--quiet", "--out", tmp_path / "scores.csv")
+    assert ppi(monkeypatch, capsys, "predict", *arguments, "--samples", 5)[0] == 0
+    scores = pd.read_csv(tmp_path / "scores.csv")
+    assert (scores["deviation"] > 0).all()
+    assert (scores["knowledge"] >= 0).all()
+    status, _, err = ppi(monkeypatch, capsys, "predict", *arguments, "--samples", 1)
+    assert status
+    assert "--samples is 1; expected 0 for none, or at least 2" in err
+
+
 def test_audit_says_what_it_found_and_leaves_the_tables(files, tmp_path, monkeypatch, capsys):
     splits = ("--validation", files / "validation.tsv", "--test", files / "test.tsv")
     arguments = (files / "proteins.fasta", files / "train.tsv", *splits, "--out", tmp_path / "audit")

@@ -54,7 +54,7 @@ def test_it_gathers_what_the_parts_say(run, found):
     data = found.data
     again = audit(data.train, data.validation, data.test, data.proteins)
     assert found.audit.findings == again.findings
-    assert set(found.strata.table["by"]) <= {"class", "hubs", "length", "homology"}
+    assert set(found.strata.table["by"]) <= {"class", "hubs", "length", "identity"}
     assert found.strata.table.query("by == 'class'")["pairs"].tolist() == [80]
 
 
