@@ -110,8 +110,8 @@ def _warn_of_gaps(found: Sequence[PatchAttribution | WeightAttribution], config:
         worst = max(off, key=lambda one: abs(one.error))
         warnings.warn(
             f"{len(off)} of {len(found)} integrals are off by more than 1% of the logit difference, the worst by "
-            f"{worst.error:+.2g} of {worst.logit - worst.baseline_logit:+.2g}, at {config.steps} steps. Take more "
-            "steps (AttributionConfig), or another baseline.",
+            f"{worst.error:+.2g} of {worst.logit - worst.baseline_logit:+.2g}, at up to {config.most_steps} steps. "
+            "Raise AttributionConfig.most_steps, or take another baseline.",
             stacklevel=3,
         )
 
@@ -200,16 +200,16 @@ def attribute_patches(
     """Score the patches of both proteins by one of `METHODS`.
 
     Those on weights are summed over layers and heads; `attention` is their mean. `baseline` is what takes a patch's
-    place, for tokens and patches; from `training` an integral through the encoder takes 256 steps or more, since layer
-    norms turn fast around the zero of the standardised input. The default method is the one that the scorecard puts
-    first (README).
+    place, for tokens and patches; from `training` an integral through the encoder takes 256 steps or more, which it
+    then does, since layer norms turn fast around the zero of the standardised input. The default method is the one
+    that the scorecard puts first (README).
     """
     return explain_pairs(model, source, [pair], method, baseline=baseline, config=config)[0]
 
 
 def attribute_residues(
     model: PPIClassifier,
-    embeddings: Mapping[str, np.ndarray | Tensor],
+    embeddings: Source,
     pair: Pair,
     *,
     baseline: Baseline = "protein",

@@ -78,6 +78,11 @@ class PairInputs(NamedTuple):
     baseline: str | None
     """`protein`, `training` or `given`; None: there is none."""
 
+    def take(self, rows: Bool[Tensor, " B"]) -> "PairInputs":
+        """Return some of the pairs, at the same width."""
+        pairs = tuple(pair for pair, taken in zip(self.pairs, rows.tolist(), strict=True) if taken)
+        return PairInputs(pairs, *(tensor[rows] for tensor in self[1:-1]), self.baseline)
+
     @property
     def lengths(self) -> tuple[Int[Tensor, " B"], Int[Tensor, " B"]]:
         return self.lengths_a, self.lengths_b

@@ -3,6 +3,7 @@
 from jaxtyping import install_import_hook
 
 with install_import_hook("ppi_lib", "beartype.beartype"):
+    import ppi_lib.assess
     import ppi_lib.checkpoint
     import ppi_lib.import_embeddings
     import ppi_lib.inventory
@@ -11,8 +12,10 @@ with install_import_hook("ppi_lib", "beartype.beartype"):
     import ppi_lib.predict
     import ppi_lib.pretrain
     import ppi_lib.probe
+    import ppi_lib.scorecard
     import ppi_lib.screen
-    import ppi_lib.train  # noqa: F401
+    import ppi_lib.train
+    import ppi_lib.truth  # noqa: F401
 
 import numpy as np
 import pytest
