@@ -1,0 +1,82 @@
+"""The notebooks where people meet them: in a real JupyterLab, in a real browser."""
+
+import re
+
+import nbformat
+import pandas as pd
+import pytest
+
+pytest.importorskip("papermill")
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+
+from ppi_lib.datasets import make_demo, save_dataset
+from tests.lab import ROOT, Lab, what_is_missing
+
+pytestmark = pytest.mark.skipif(bool(what_is_missing()), reason=what_is_missing() or "-")
+SECONDS = 60_000
+_POINTS = "() => document.querySelector('.js-plotly-plot')?.data?.[0]?.x?.length ?? 0"
+_DRAWN = "document.querySelector('.js-plotly-plot .scatterlayer path.js-line')?.getAttribute('d')"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """JupyterLab in a folder with a small dataset; a training on it takes some twenty seconds if nobody stops it."""
+    folder = tmp_path_factory.mktemp("lab")
+    data = make_demo(proteins=800, pairs=(12_000, 240, 400), median_length=100, domain=40)
+    save_dataset(data, folder)
+    parts = [pd.read_csv(folder / f"{split}.tsv", sep="\t").assign(split=split) for split in ("train", "test")]
+    parts.append(pd.read_csv(folder / "validation.tsv", sep="\t").assign(split="validation"))
+    pd.concat(parts).to_csv(folder / "pairs.tsv", sep="\t", index=False)
+    with Lab(folder) as opened:
+        yield opened
+
+
+def put(lab, name: str, **parameters) -> None:
+    """Copy a notebook to the Lab's folder, with other parameters."""
+    notebook = load_notebook_node(str(ROOT / "notebooks" / name))
+    given = {"dataset": "pairs.tsv", "out": "run", **parameters}
+    nbformat.write(parameterize_notebook(notebook, given), lab.folder / name)
+
+
+def click(page, name: str) -> None:
+    page.locator("button.jupyter-button", has_text=re.compile(f"^{name}$")).click(timeout=SECONDS)
+
+
+def wait_for(page, text: str):
+    page.get_by_text(text, exact=True).wait_for(timeout=SECONDS)
+
+
+def step_shown(page) -> str:
+    return page.get_by_text(re.compile(r"^epoch \d+ of \d+")).inner_text()
+
+
+def test_a_training_is_watched_paused_resumed_and_stopped(lab):
+    put(lab, "04_train.ipynb")
+    page = lab.open("04_train.ipynb")
+    lab.run_all()
+    wait_for(page, "training")
+    page.wait_for_function(f"({_POINTS})() > 1", timeout=SECONDS)
+    before = page.evaluate(_POINTS), page.evaluate(_DRAWN)
+    page.wait_for_function(f"({_POINTS})() > {before[0]}", timeout=SECONDS)
+    assert page.evaluate(_DRAWN) != before[1]  # not the data alone: the line on the screen
+    page.wait_for_function("() => document.body.innerText.includes('best epoch')", timeout=SECONDS)
+
+    click(page, "Pause")
+    wait_for(page, "paused")
+    held = step_shown(page)
+    points = page.evaluate(_POINTS)
+    page.wait_for_timeout(1500)  # thirty steps, were it not held
+    assert (step_shown(page), page.evaluate(_POINTS)) == (held, points)
+    click(page, "Resume")
+    wait_for(page, "training")
+    page.wait_for_function(f"({_POINTS})() > {points}", timeout=SECONDS)
+
+    click(page, "Stop")
+    page.get_by_text(re.compile("^stopped by callback, best epoch")).wait_for(timeout=SECONDS)
+    page.get_by_text(re.compile("^The curves, and the numbers behind them")).wait_for(timeout=SECONDS)
+    assert page.locator("button.jupyter-button").count() == 0
+    assert page.get_by_role("columnheader", name="validation_auroc").count() == 1
+    assert (lab.folder / "run" / "model" / "history.csv").is_file()
+    lab.page.screenshot(path='/tmp/w/end.png')
+    assert lab.errors == []
