@@ -36,6 +36,7 @@ def what_is_missing() -> str:
         return f"no browser on this machine: none of {', '.join(BROWSERS)}"
     try:
         import jupyterlab  # noqa: F401
+        import papermill  # noqa: F401
         import playwright.sync_api  # noqa: F401
     except ImportError as error:
         return str(error)
