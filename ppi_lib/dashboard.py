@@ -22,6 +22,7 @@ import plotly.graph_objects as go
 from IPython.display import HTML, display
 from plotly.subplots import make_subplots
 
+from ppi_lib.errors import Interrupted
 from ppi_lib.figures import plot_history
 from ppi_lib.loop import Progress
 from ppi_lib.progress import ProgressBar
@@ -166,7 +167,7 @@ async def watch(
     `live` says whether to show it, by default where a front end is; without one the progress is a line of text and the
     training is the same. `scores` is False for a training whose validation has no AUROC, such as pretraining. With
     `autostart=False` it waits for a click on Start. An error of the training is raised here; an interrupt stops the
-    training after its step, with the best checkpoint kept, and is raised again.
+    training after its step, with the best checkpoint kept, and is raised as `Interrupted`.
     """
     live = has_front_end() if live is None else live
     steering = Steering(autostart or not live)
@@ -195,10 +196,15 @@ async def _run(board: "Dashboard | TextLine", train: Callable[..., Any], *argume
                 board.refresh()
                 await asyncio.sleep(_SECONDS)
         except (KeyboardInterrupt, asyncio.CancelledError):
-            print("Interrupted. The best epoch so far is kept; the same cell goes on from the last whole epoch.")
-            raise
+            interrupted = True
+        else:
+            interrupted = False
         finally:
             steering.stop.set()
+    if interrupted:
+        best = steering.progress.best_epoch if steering.progress else 0
+        kept = f"Epoch {best}, the best so far, is kept" if best else "No epoch was done, so nothing is kept"
+        raise Interrupted(f"{kept}. Run the cell again to go on from the last whole epoch.")
     board.refresh()
     return future.result()
 

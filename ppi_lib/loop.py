@@ -250,8 +250,7 @@ def fit(
 
     The parameters of `model` that require gradients are trained; it ends with the weights of the best epoch.
     With `state_path` the state is saved there after each epoch, and a state found there is gone on from if it is
-    of the same settings and `identity` (what else the result depends on: data, frozen weights). Raises `InputError`
-    if it is stopped within its first epoch.
+    of the same settings and `identity` (what else the result depends on: data, frozen weights).
     """
     keep_freed_memory()
     run = _Run(model, task, config, identity)
@@ -275,11 +274,8 @@ def fit(
             stopped = "callback"
         finally:
             model.train(training)
-    if not run.history:
-        raise InputError(
-            "The training was stopped before its first epoch was done: no weights to keep. Start it again."
-        )
-    run.restore(run.best_weights)
+    if run.best_weights:
+        run.restore(run.best_weights)
     return FitResult(pd.DataFrame(run.history), run.best_epoch, stopped)
 
 

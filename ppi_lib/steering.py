@@ -6,6 +6,7 @@ The thread only notes; whoever draws looks at the notes as often as it likes, wh
 import threading
 import time
 
+from ppi_lib.errors import InputError
 from ppi_lib.loop import Progress, StopTraining
 
 _POINTS = 400
@@ -57,6 +58,8 @@ class Steering:
             time.sleep(_SECONDS)
         self.waiting = False
         if self.stop.is_set():
+            if not progress.best_epoch:
+                raise InputError("The training was stopped before an epoch was done: nothing to keep. Start it again.")
             raise StopTraining
         self._last = time.monotonic()
 
