@@ -28,6 +28,7 @@ _OPTIONS = (
     "--IdentityProvider.token=",
     "--ServerApp.log_level=ERROR",
 )
+_RUNS = "() => [...document.querySelectorAll('.jp-InputPrompt')].some(one => /\\[(\\*|\\d+)\\]/.test(one.innerText))"
 
 
 def what_is_missing() -> str:
@@ -116,6 +117,14 @@ class Lab:
         return self.page
 
     def run_all(self) -> None:
-        """Choose Run All Cells in the menu."""
-        self.page.get_by_role("menuitem", name="Run", exact=True).click()
-        self.page.get_by_text("Run All Cells", exact=True).click()
+        """Choose Run All Cells in the menu, again if the page was not ready for it."""
+        from playwright.sync_api import TimeoutError as NothingYet
+
+        for _ in range(6):
+            self.page.get_by_role("menuitem", name="Run", exact=True).click()
+            self.page.get_by_text("Run All Cells", exact=True).click()
+            try:
+                return self.page.wait_for_function(_RUNS, timeout=8000)
+            except NothingYet:
+                continue
+        raise RuntimeError("Run All Cells ran nothing.")
