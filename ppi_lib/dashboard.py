@@ -31,6 +31,7 @@ from ppi_lib.style import DASHES, GREY, PALETTE, TEMPLATE
 
 _SECONDS = 0.1
 _DRAW_EVERY = 0.5
+_CLOSE_AFTER = 20
 _SERIES = {
     "train_loss": ("training", 1, 0),
     "validation_loss": ("validation", 1, 1),
@@ -76,8 +77,13 @@ class Dashboard:
 
     def close(self) -> None:
         """Take the widgets away: an exported page could not show them."""
-        if self._shown is not None:  # in a kernel
-            self._shown.update(HTML(""))
+        if self._shown is None:  # in no kernel
+            return self._close_widgets()
+        self._shown.update(HTML(""))
+        # a browser that is just about to draw them must still find them
+        asyncio.get_running_loop().call_later(_CLOSE_AFTER, self._close_widgets)
+
+    def _close_widgets(self) -> None:
         for widget in (*self.buttons.values(), self.bar, self.state, self.numbers, self.figure, self.top, self.view):
             widget.close()
 
