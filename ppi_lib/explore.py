@@ -101,6 +101,7 @@ class ThresholdExplorer(_Explorer):
     def __init__(self, labels, probabilities, threshold: float):
         self.table = sweep_thresholds(labels, probabilities)
         self.threshold = _slider(widgets.FloatSlider, threshold, 0.0, 1.0, 0.005, "threshold")
+        self.threshold.readout_format = ".3f"
         self.false_positive = _slider(widgets.FloatSlider, 1.0, 0.0, 20.0, 0.5, "a false alarm costs")
         self.false_negative = _slider(widgets.FloatSlider, 1.0, 0.0, 20.0, 0.5, "a missed pair costs")
         super().__init__(self.threshold, self.false_positive, self.false_negative)
@@ -109,7 +110,9 @@ class ThresholdExplorer(_Explorer):
         given = {"false_positive": self.false_positive.value, "false_negative": self.false_negative.value}
         price, here = costs(self.table, **given), at_threshold(self.table, self.threshold.value)
         rows = {"chosen": here, "cheapest for these pairs": self.table.loc[price.idxmin()]}
-        shown = pd.DataFrame(rows).T.assign(cost=[price[here.name], price.min()]).astype(dict.fromkeys(CELLS, int))
+        shown = pd.DataFrame(rows).T
+        shown.loc["chosen", "threshold"] = self.threshold.value
+        shown = shown.assign(cost=[price[here.name], price.min()]).astype(dict.fromkeys(CELLS, int))
         shown = shown.rename(columns=lambda name: name.replace("_", " ")).rename(columns={"cost": "cost of 100 pairs"})
         return plot_threshold(self.table, self.threshold.value, **given), shown.round(3)
 

@@ -84,6 +84,7 @@ def test_a_threshold_moves_the_table_and_the_points_and_costs_decide_the_cheapes
     cells = ["true positive", "false positive", "false negative", "true negative"]
     assert list(table.loc["chosen", cells]) == [2, 1, 1, 1]
     assert table.loc["chosen", "cost of 100 pairs"] == 40
+    assert table.loc["chosen", "threshold"] == 0.5
     assert [tuple(trace.y) for trace in figure.data if trace.mode == "markers"][:2] == [(2 / 3,), (2 / 3,)]
     explorer.threshold.value = 0.4
     assert list(explorer.parts()[1].loc["chosen", cells]) == [3, 1, 0, 1]

@@ -52,7 +52,7 @@ def click(page, name: str) -> None:
 
 
 def wait_for(page, text: str):
-    page.get_by_text(text, exact=True).wait_for(timeout=SECONDS)
+    page.locator(".widget-html-content").get_by_text(text, exact=True).wait_for(timeout=SECONDS)
 
 
 def step_shown(page) -> str:
@@ -86,7 +86,6 @@ def test_a_training_is_watched_paused_resumed_and_stopped(lab):
     assert page.locator("button.jupyter-button").count() == 0
     assert page.get_by_role("columnheader", name="validation_auroc").count() == 1
     assert (lab.folder / "run" / "model" / "history.csv").is_file()
-    lab.page.screenshot(path="/tmp/w/end.png")
     assert lab.errors == []
 
 
@@ -106,11 +105,11 @@ def test_the_attribution_explorer_draws_what_is_chosen(lab):
     choose(explorer, "head", "3")
     expect(bars).to_have_count(every // 16)
     titles = explorer.locator(".js-plotly-plot").first.locator(".xtitle, .x2title")
-    before = titles.all_inner_texts()
+    before = titles.all_text_contents()
     pairs = explorer.get_by_label("pair", exact=True).locator("option").all_inner_texts()
     choose(explorer, "pair", pairs[1])
     expect(titles.first).not_to_have_text(before[0])
-    assert [title.split()[-1] for title in titles.all_inner_texts()] == pairs[1].split(" - ")
+    assert [title.split()[-1] for title in titles.all_text_contents()] == pairs[1].split(" - ")
     assert lab.errors == []
 
 

@@ -12,6 +12,8 @@ from ppi_lib.report import Scored, evaluate_scored
 def write_notebook(path, *sources: str) -> None:
     cells = [nbformat.v4.new_code_cell(source) for source in sources]
     cells[0].metadata["tags"] = ["parameters"]
+    title = f"# {path.stem[3:].capitalize()}: a & b\n\nWho <reads> this.\n\nYou will see"
+    cells.insert(0, nbformat.v4.new_markdown_cell(title))
     kernel = {"name": "python3", "language": "python", "display_name": "Python 3"}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel}), path)
 
@@ -40,6 +42,9 @@ def test_notebooks_run_in_order_with_the_parameters_and_leave_html(tmp_path, eva
     assert said[:3:2] == ["01_first.ipynb ...", "02_second.ipynb ..."]
     assert said[1].strip().removesuffix(" s").isdigit()
     assert "toy" in "\n".join(said)
+    index = (out / "notebooks" / "index.html").read_text()
+    assert index.index('<a href="01_first.html">') < index.index('<a href="02_second.html">Second: a &amp; b</a>')
+    assert "<p>Who &lt;reads&gt; this.</p>" in index
     assert pd.read_csv(out / "evaluation.csv")["auroc"][0] == 1
 
 
