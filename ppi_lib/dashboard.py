@@ -92,21 +92,25 @@ class Dashboard:
         self.refresh()
 
     def refresh(self) -> None:
-        """Show the state at once, and now and then the numbers and curves if a step was done since."""
-        steering = self.steering
+        """Show the state at once, and now and then the numbers and curves if a step was done since.
+
+        The state comes last: where it says paused, the numbers are those of the step that it stands at.
+        """
+        steering, state = self.steering, self.steering.state
+        due = steering.waiting or time.monotonic() - self._drawn_at > _DRAW_EVERY
+        if due and steering.progress is not None and steering.progress is not self._drawn:
+            self._show(steering.progress)
         started, paused, stopped = (event.is_set() for event in (steering.start, steering.pause, steering.stop))
         allowed = {"Start": not started, "Pause": not paused, "Resume": paused, "Stop": True}
         for name, button in self.buttons.items():
             button.disabled = stopped or not (allowed[name] and (started or name in ("Start", "Stop")))
-        self.state.value = steering.state
-        due = steering.waiting or time.monotonic() - self._drawn_at > _DRAW_EVERY
-        progress = steering.progress
-        if progress is None or progress is self._drawn or not due:
-            return
+        self.state.value = state
+
+    def _show(self, progress: Progress) -> None:
         self._drawn, self._drawn_at = progress, time.monotonic()
         done = (progress.epoch - 1) * progress.steps + progress.step
         self.bar.value = done / (progress.epochs * progress.steps)
-        self.numbers.value = format_numbers(progress, steering.steps_per_second)
+        self.numbers.value = format_numbers(progress, self.steering.steps_per_second)
         self._draw(progress)
 
     def _draw(self, progress: Progress) -> None:

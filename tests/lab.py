@@ -113,7 +113,7 @@ class Lab:
         """Open a notebook and wait until its kernel is idle; return the page."""
         self.errors.clear()
         self.page.goto(f"{self.url}/tree/{notebook}?reset")
-        self.page.get_by_text(re.compile(r"^Python 3 \(ipykernel\) \| Idle$")).wait_for(timeout=60_000)
+        self.page.get_by_text(re.compile(r"^Python 3 \(ipykernel\) \| Idle$")).wait_for(timeout=180_000)
         return self.page
 
     def run_all(self) -> None:
