@@ -68,6 +68,13 @@ def _slider(kind, value, low, high, step, name: str) -> widgets.Widget:
     return kind(value=value, min=low, max=high, step=step, description=name, layout=layout, style=style)
 
 
+def _dropdown(options: Sequence, name: str, width: int, value=None) -> widgets.Widget:
+    """A choice of `width` pixels, the name included; the first option, or `value`, is chosen."""
+    layout, style = widgets.Layout(width=f"{width}px"), {"description_width": "initial"}
+    chosen = {} if value is None else {"value": value}
+    return widgets.Dropdown(options=options, description=name, layout=layout, style=style, **chosen)
+
+
 class LengthExplorer(_Explorer):
     """Choose the lengths of two proteins that share a batch, and see their patches, masks and shapes."""
 
@@ -159,10 +166,10 @@ class PairExplorer(_Explorer):
         self.model, self.source, self.sequences, self.sites, self.config = model, source, sequences, sites, config
         layers, heads = (range(1, n + 1) for n in (model.config.cross_layers, model.config.cross_heads))
         first = DEFAULT_METHOD if DEFAULT_METHOD in methods else methods[0]
-        self.pair = widgets.Dropdown(options=[(f"{a} - {b}", (a, b)) for a, b in pairs], description="pair")
-        self.method = widgets.Dropdown(options=list(methods), value=first, description="method")
-        self.layer = widgets.Dropdown(options=[EVERY, *layers], description="layer")
-        self.head = widgets.Dropdown(options=[EVERY, *heads], description="head")
+        self.pair = _dropdown([(f"{a} - {b}", (a, b)) for a, b in pairs], "pair", 260)
+        self.method = _dropdown(list(methods), "method", 230, first)
+        self.layer = _dropdown([EVERY, *layers], "layer", 140)
+        self.head = _dropdown([EVERY, *heads], "head", 140)
         super().__init__(self.pair, self.method, self.layer, self.head)
         self._known = {}
 
