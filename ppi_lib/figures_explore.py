@@ -125,4 +125,5 @@ def plot_partners(table: pd.DataFrame, protein: str) -> go.Figure:
     figure.update_xaxes(title_text=f"logit with {protein}")
     figure.update_yaxes(tickvals=list(table.index), ticktext=list(table["partner"]), range=[-0.7, len(table) - 0.3])
     legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
-    return figure.update_layout(template=TEMPLATE, width=460, height=100 + 17 * len(table), legend=legend)
+    height = 100 + 17 * len(table)
+    return figure.update_layout(template=TEMPLATE, width=460, height=height, legend=legend, showlegend=True)
