@@ -29,7 +29,7 @@ from ppi_lib.progress import ProgressBar
 from ppi_lib.steering import Steering, format_numbers
 from ppi_lib.style import DASHES, GREY, PALETTE, TEMPLATE
 
-_SECONDS = 0.1
+_SECONDS = 0.05
 _DRAW_EVERY = 0.5
 _CLOSE_AFTER = 20
 _SERIES = {
@@ -69,7 +69,7 @@ class Dashboard:
         self.view = widgets.VBox([self.top, self.numbers, self.figure])
         self._shown = None
         self._drawn: Progress | None = None
-        self._drawn_at = 0.0
+        self._drawn_at, self._epochs_drawn = 0.0, 0
         self.refresh()
 
     def show(self) -> None:
@@ -114,15 +114,21 @@ class Dashboard:
         self._draw(progress)
 
     def _draw(self, progress: Progress) -> None:
+        """Draw the loss of the steps anew, and what is known of epochs if another is done."""
         history, curve = progress.history, self.steering.curve
-        series = {name: ([row["epoch"] for row in history], [row.get(name) for row in history]) for name in _SERIES}
-        series["train_loss"] = (list(curve.x), list(curve.y))
+        series = {"train_loss": (list(curve.x), list(curve.y))}
+        if len(history) > self._epochs_drawn:
+            epochs = [row["epoch"] for row in history]
+            series = {name: (epochs, [row.get(name) for row in history]) for name in _SERIES} | series
         with self.figure.batch_update():
             for trace in self.figure.data:
-                trace.x, trace.y = series[trace.meta]
-            best = {"x0": progress.best_epoch, "x1": progress.best_epoch, "visible": progress.best_epoch > 0}
-            for line in self.figure.layout.shapes:
-                line.update(best)
+                if trace.meta in series:
+                    trace.x, trace.y = series[trace.meta]
+            if len(history) > self._epochs_drawn:
+                best = {"x0": progress.best_epoch, "x1": progress.best_epoch, "visible": progress.best_epoch > 0}
+                for line in self.figure.layout.shapes:
+                    line.update(best)
+        self._epochs_drawn = len(history)
 
 
 class TextLine:
