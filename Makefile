@@ -1,6 +1,7 @@
 # make run  [DATASET=demo|bernett|b4ppi_yeast|b4ppi_human]   the notebooks in order, with figures and a table at the end
 # make test                                      all tests, the notebooks among them
 # make lab                                       JupyterLab on the notebooks
+# make docs / make figures                       the executed notebooks as a site in site/; all figures, light and dark
 # make lint / make bench                         style checks / the speed comparisons
 
 PYTHON ?= python3
@@ -8,7 +9,7 @@ DATASET ?= demo
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test lab lint bench clean
+.PHONY: run test lab docs figures lint bench clean
 .DELETE_ON_ERROR:
 
 run: $(READY)
@@ -21,6 +22,12 @@ test: $(READY)
 lab: $(READY)
 	$(BIN)/jupyter lab --notebook-dir=notebooks
 
+docs: run
+	rm -rf site && mkdir site && cp runs/$(DATASET)/notebooks/*.html site/
+
+figures: run
+	$(BIN)/ppi figures runs/$(DATASET)/figures
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -32,6 +39,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/embedding.py
 	$(BIN)/python benchmarks/screening.py
 	$(BIN)/python benchmarks/attribution.py
+	$(BIN)/python benchmarks/dashboard.py
 
 # torch first and alone: a later requirement then keeps the build that is there.
 $(READY): pyproject.toml constraints.txt
@@ -42,4 +50,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf .venv runs
+	rm -rf .venv runs site

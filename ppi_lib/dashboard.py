@@ -12,7 +12,6 @@ checkpoint; the same cell run again goes on from the last whole epoch.
 import asyncio
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,14 +22,16 @@ import plotly.graph_objects as go
 from IPython.display import HTML, display
 from plotly.subplots import make_subplots
 
+from ppi_lib.errors import Interrupted
 from ppi_lib.figures import plot_history
-from ppi_lib.loop import Progress, StopTraining
+from ppi_lib.loop import Progress
 from ppi_lib.progress import ProgressBar
+from ppi_lib.steering import Steering, format_numbers
 from ppi_lib.style import DASHES, GREY, PALETTE, TEMPLATE
 
-_POINTS = 400
-_SECONDS = 0.1
+_SECONDS = 0.05
 _DRAW_EVERY = 0.5
+_CLOSE_AFTER = 20
 _SERIES = {
     "train_loss": ("training", 1, 0),
     "validation_loss": ("validation", 1, 1),
@@ -42,66 +43,6 @@ _SERIES = {
 def has_front_end() -> bool:
     """Say whether someone looks at this kernel: JupyterLab and VS Code start theirs with these variables."""
     return "ipykernel" in sys.modules and any(name in os.environ for name in ("JPY_SESSION_NAME", "VSCODE_PID"))
-
-
-class LossCurve:
-    """The loss of every step in at most `points` points; when they are full, neighbours become their mean."""
-
-    def __init__(self, points: int = _POINTS):
-        self.points, self.steps_each = points, 1
-        self.x: list[float] = []
-        self.y: list[float] = []
-        self._sum, self._count = 0.0, 0
-
-    def add(self, x: float, y: float) -> None:
-        self._sum, self._count = self._sum + y, self._count + 1
-        if self._count < self.steps_each:
-            return
-        self.x.append(x)
-        self.y.append(self._sum / self._count)
-        self._sum, self._count = 0.0, 0
-        if len(self.x) == self.points:
-            self.x = self.x[1::2]
-            self.y = [(one + two) / 2 for one, two in zip(self.y[::2], self.y[1::2], strict=True)]
-            self.steps_each *= 2
-
-
-class Steering:
-    """What the training is told and what it tells: the callback that runs in its thread."""
-
-    def __init__(self, started: bool):
-        self.start, self.pause, self.stop = (threading.Event() for _ in range(3))
-        if started:
-            self.start.set()
-        self.progress: Progress | None = None
-        self.curve = LossCurve()
-        self.waiting = False
-        """Whether the training stands still, as it was asked to."""
-        self.steps_per_second = 0.0
-        self._last = time.monotonic()
-
-    def __call__(self, progress: Progress) -> None:
-        if self.progress is None or progress.step != self.progress.step or progress.epoch != self.progress.epoch:
-            self._note_step(progress)
-        self.progress = progress
-        while self.pause.is_set() and not self.stop.is_set():
-            self.waiting = True
-            time.sleep(_SECONDS / 2)
-        self.waiting = False
-        if self.stop.is_set():
-            raise StopTraining
-        self._last = time.monotonic()
-
-    def _note_step(self, progress: Progress) -> None:
-        seconds = time.monotonic() - self._last
-        if self.progress is not None and seconds > 0:
-            mean = self.steps_per_second or 1 / seconds
-            self.steps_per_second = 0.9 * mean + 0.1 / seconds
-        self.curve.add(progress.epoch - 1 + progress.step / progress.steps, progress.loss)
-
-    def wait_for_start(self) -> None:
-        while not (self.start.is_set() or self.stop.is_set()):
-            time.sleep(_SECONDS / 2)
 
 
 class Dashboard:
@@ -124,42 +65,89 @@ class Dashboard:
         self.bar = widgets.FloatProgress(min=0, max=1, layout=widgets.Layout(width="260px"))
         self.state, self.numbers = widgets.HTML(), widgets.HTML()
         self.figure = _make_figure(scores)
-        top = widgets.HBox([*self.buttons.values(), self.bar, self.state])
-        self.view = widgets.VBox([top, self.numbers, self.figure])
+        self.top = widgets.HBox([*self.buttons.values(), self.bar, self.state])
+        self.view = widgets.VBox([self.top, self.numbers, self.figure])
+        self._shown = None
         self._drawn: Progress | None = None
+        self._drawn_at, self._epochs_drawn = 0.0, 0
         self.refresh()
+
+    def show(self) -> None:
+        self._shown = display(self.view, display_id=True)
+
+    def close(self) -> None:
+        """Take the widgets away: an exported page could not show them."""
+        if self._shown is None:  # in no kernel
+            return self._close_widgets()
+        self._shown.update(HTML(""))
+        # a browser that is just about to draw them must still find them
+        asyncio.get_running_loop().call_later(_CLOSE_AFTER, self._close_widgets)
+
+    def _close_widgets(self) -> None:
+        for widget in (*self.buttons.values(), self.bar, self.state, self.numbers, self.figure, self.top, self.view):
+            widget.close()
 
     def _obey(self, button: widgets.Button) -> None:
         self.actions[button.description]()
         self.refresh()
 
     def refresh(self) -> None:
-        """Show the state, and the numbers and curves if a step was done since."""
-        steering = self.steering
+        """Show the state at once, and now and then the numbers and curves if a step was done since.
+
+        The state comes last: where it says paused, the numbers are those of the step that it stands at.
+        """
+        steering, state = self.steering, self.steering.state
+        due = steering.waiting or time.monotonic() - self._drawn_at > _DRAW_EVERY
+        if due and steering.progress is not None and steering.progress is not self._drawn:
+            self._show(steering.progress)
         started, paused, stopped = (event.is_set() for event in (steering.start, steering.pause, steering.stop))
         allowed = {"Start": not started, "Pause": not paused, "Resume": paused, "Stop": True}
         for name, button in self.buttons.items():
             button.disabled = stopped or not (allowed[name] and (started or name in ("Start", "Stop")))
-        self.state.value = _describe(started, paused, stopped, steering)
-        progress = self.steering.progress
-        if progress is None or progress is self._drawn:
-            return
-        self._drawn = progress
+        self.state.value = state
+
+    def _show(self, progress: Progress) -> None:
+        self._drawn, self._drawn_at = progress, time.monotonic()
         done = (progress.epoch - 1) * progress.steps + progress.step
         self.bar.value = done / (progress.epochs * progress.steps)
         self.numbers.value = format_numbers(progress, self.steering.steps_per_second)
         self._draw(progress)
 
     def _draw(self, progress: Progress) -> None:
+        """Draw the loss of the steps anew, and what is known of epochs if another is done."""
         history, curve = progress.history, self.steering.curve
-        series = {name: ([row["epoch"] for row in history], [row.get(name) for row in history]) for name in _SERIES}
-        series["train_loss"] = (list(curve.x), list(curve.y))
+        series = {"train_loss": (list(curve.x), list(curve.y))}
+        if len(history) > self._epochs_drawn:
+            epochs = [row["epoch"] for row in history]
+            series = {name: (epochs, [row.get(name) for row in history]) for name in _SERIES} | series
         with self.figure.batch_update():
             for trace in self.figure.data:
-                trace.x, trace.y = series[trace.meta]
-            best = {"x0": progress.best_epoch, "x1": progress.best_epoch, "visible": progress.best_epoch > 0}
-            for line in self.figure.layout.shapes:
-                line.update(best)
+                if trace.meta in series:
+                    trace.x, trace.y = series[trace.meta]
+            if len(history) > self._epochs_drawn:
+                best = {"x0": progress.best_epoch, "x1": progress.best_epoch, "visible": progress.best_epoch > 0}
+                for line in self.figure.layout.shapes:
+                    line.update(best)
+        self._epochs_drawn = len(history)
+
+
+class TextLine:
+    """What stands in for the dashboard where nobody looks: a line of text."""
+
+    def __init__(self, steering: Steering):
+        self.steering, self.bar = steering, ProgressBar()
+        self._drawn: Progress | None = None
+
+    def show(self) -> None:
+        """There is nothing to show before the first step."""
+
+    def refresh(self) -> None:
+        if self.steering.progress is not self._drawn:
+            self._drawn = self.steering.progress
+            self.bar(self._drawn)
+
+    def close(self) -> None:
+        self.bar.close()
 
 
 def _make_figure(scores: bool) -> go.FigureWidget:
@@ -182,38 +170,6 @@ def _make_figure(scores: bool) -> go.FigureWidget:
     return figure.update_layout(legend2={**legend, "x": 0.55}) if scores else figure
 
 
-def _describe(started: bool, paused: bool, stopped: bool, steering: Steering) -> str:
-    if stopped:
-        return "stopping: the best checkpoint is kept"
-    if not started:
-        return "ready"
-    if paused:
-        return "paused" if steering.waiting else "pausing after this step"
-    return "training" if steering.progress else "preparing"
-
-
-def format_numbers(progress: Progress, steps_per_second: float) -> str:
-    """Return one line: epoch, step, loss, learning rate, speed, time left, best epoch."""
-    left = progress.epochs * progress.steps - (progress.epoch - 1) * progress.steps - progress.step
-    rate = steps_per_second * progress.examples / progress.steps
-    parts = [
-        f"epoch {progress.epoch} of {progress.epochs}",
-        f"step {progress.step:,} of {progress.steps:,}",
-        f"loss {progress.loss:.4f}",
-        f"learning rate {progress.learning_rate:.1e}",
-        f"{rate:,.0f} {progress.unit} per second" if rate else "",
-        f"{_clock(left / steps_per_second)} left at most" if steps_per_second else "",
-        f"best epoch {progress.best_epoch}" if progress.best_epoch else "",
-    ]
-    return " · ".join(part for part in parts if part)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 async def watch(
     train: Callable[..., Any],
     *arguments,
@@ -227,26 +183,21 @@ async def watch(
     `live` says whether to show it, by default where a front end is; without one the progress is a line of text and the
     training is the same. `scores` is False for a training whose validation has no AUROC, such as pretraining. With
     `autostart=False` it waits for a click on Start. An error of the training is raised here; an interrupt stops the
-    training after its step, with the best checkpoint kept, and is raised again.
+    training after its step, with the best checkpoint kept, and is raised as `Interrupted`.
     """
-    if not (has_front_end() if live is None else live):
-        bar = ProgressBar()
-        try:
-            result = train(*arguments, callbacks=[bar], **options)
-        finally:
-            bar.close()
-    else:
-        board = Dashboard(Steering(autostart), scores)
-        shown = display(board.view, display_id=True)
+    live = has_front_end() if live is None else live
+    steering = Steering(autostart or not live)
+    board = Dashboard(steering, scores) if live else TextLine(steering)
+    board.show()
+    try:
         result = await _run(board, train, *arguments, **options)
-        board.view.close()
-        if shown is not None:  # in a kernel: an exported page could not show the widgets
-            shown.update(HTML(""))
+    finally:
+        board.close()
     _show_history(result)
     return result
 
 
-async def _run(board: Dashboard, train: Callable[..., Any], *arguments, **options) -> Any:
+async def _run(board: "Dashboard | TextLine", train: Callable[..., Any], *arguments, **options) -> Any:
     """Let a thread train, and draw until it is done."""
     steering = board.steering
 
@@ -257,30 +208,28 @@ async def _run(board: Dashboard, train: Callable[..., Any], *arguments, **option
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(run)
         try:
-            await _follow(future, board)
+            while not future.done():
+                board.refresh()
+                await asyncio.sleep(_SECONDS)
         except (KeyboardInterrupt, asyncio.CancelledError):
-            print("Interrupted. The best epoch so far is kept; the same cell goes on from the last whole epoch.")
-            raise
+            interrupted = True
+        else:
+            interrupted = False
         finally:
             steering.stop.set()
+    if interrupted:
+        best = steering.progress.best_epoch if steering.progress else 0
+        kept = f"Epoch {best}, the best so far, is kept" if best else "No epoch was done, so nothing is kept"
+        raise Interrupted(f"{kept}. Run the cell again to go on from the last whole epoch.")
+    board.refresh()
     return future.result()
-
-
-async def _follow(future, board: Dashboard) -> None:
-    """Draw until the training is over."""
-    drawn = 0.0
-    while not future.done():
-        if time.monotonic() - drawn > _DRAW_EVERY:
-            board.refresh()
-            drawn = time.monotonic()
-        await asyncio.sleep(_SECONDS)
 
 
 def _show_history(result: Any) -> None:
     """Display the history of what a training returned, as a figure and a table."""
     parts = (result, *result) if isinstance(result, tuple) else (result,)
     found = next((part for part in parts if hasattr(part, "history")), None)
-    if found is None or found.history.empty:
+    if found is None:
         return
     if set(_SERIES) <= set(found.history):
         display(plot_history(found.history, best_epoch=found.best_epoch))

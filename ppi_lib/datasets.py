@@ -224,14 +224,34 @@ _LOADERS = {
 }
 
 
-def load_dataset(name: str, *, seed: int = 0) -> Dataset:
-    """Load one of `NAMES`. `seed` draws the demo, and the validation pairs of B4PPI."""
+def _find_fasta(pairs: Path) -> Path:
+    """Return the FASTA file that lies beside a file of pairs."""
+    likely = [*(pairs.with_suffix(suffix) for suffix in (".fasta", ".fa", ".faa")), pairs.parent / "proteins.fasta"]
+    found = next((path for path in likely if path.is_file()), None)
+    if found is None:
+        names = ", ".join(path.name for path in likely)
+        raise InputError(f"{pairs}: no sequences beside it; expected one of {names}. Say with fasta where they are.")
+    return found
+
+
+def load_dataset(name: str | Path, *, fasta: str | Path | None = None, seed: int = 0) -> Dataset:
+    """Load one of `NAMES`, or your own file of pairs, with its sequences in `fasta` or in a FASTA file beside it.
+
+    `seed` draws the demo, the validation pairs of B4PPI, and the splits of a file without a split column.
+    """
     check_seed(seed)
+    if fasta and name in NAMES:
+        raise InputError(f"fasta is {fasta}, but {name} has its own sequences. Give your file of pairs as the dataset.")
     if name == "demo":
         return make_demo(seed=seed)
     if name in _LOADERS:
         return _LOADERS[name](seed)
-    raise InputError(f"name is {name!r}; expected one of {', '.join(NAMES)}. For your own files use load_files.")
+    if not Path(name).is_file():
+        raise InputError(
+            f"dataset is {str(name)!r}; expected one of {', '.join(NAMES)}, or a file of pairs, and there is none of "
+            f"that name in {Path.cwd()}."
+        )
+    return load_files(fasta or _find_fasta(Path(name)), name, seed=seed)
 
 
 def make_demo(

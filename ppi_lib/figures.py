@@ -99,7 +99,7 @@ def plot_history(history: pd.DataFrame, *, best_epoch: int | None = None) -> go.
         _mark_best(figure, history, best_epoch)
     figure.update_xaxes(title_text="epoch", rangemode="tozero", nticks=6)
     for column, title in enumerate(("binary cross-entropy (nats)", "validation score", "learning rate")):
-        figure.update_yaxes(title_text=title, exponentformat="power", nticks=6, row=1, col=column + 1)
+        figure.update_yaxes(title_text=title, exponentformat="e", nticks=6, row=1, col=column + 1)
     place = {"orientation": "h", "xanchor": "left", "yanchor": "bottom", "y": 1.02}
     figure.update_layout(template=TEMPLATE, width=692, height=230)
     return figure.update_layout(legend={**place, "x": 0}, legend2={**place, "x": 0.37})

@@ -182,4 +182,5 @@ def plot_attention_against(attention: pd.DataFrame, attribution: pd.DataFrame) -
     figure.add_hline(0, line={"color": GREY, "width": 1, "dash": "2px,2px"})
     figure.update_xaxes(title_text="attention (mean weight)", rangemode="tozero")
     figure.update_yaxes(title_text="attribution (logits)")
-    return figure.update_layout(template=TEMPLATE, width=400, height=300, legend={"x": 0.02, "y": 0.98})
+    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
+    return figure.update_layout(template=TEMPLATE, width=400, height=310, legend=legend)

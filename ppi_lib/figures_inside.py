@@ -146,7 +146,7 @@ def plot_parameters(table: pd.DataFrame) -> go.Figure:
             figure.add_bar(**bar, **text, name=name, width=0.65)
     top = np.log10(table["parameters"].max())
     low = np.floor(np.log10(table["parameters"].min()) - 0.3)
-    axis = {"type": "log", "range": [low, top + 0.22 * (top - low)], "dtick": 1, "exponentformat": "power"}
+    axis = {"type": "log", "range": [low, top + 0.22 * (top - low)], "dtick": 1, "exponentformat": "SI"}
     figure.update_xaxes(title_text="parameters", **axis)
     figure.update_yaxes(categoryorder="array", categoryarray=list(table["part"])[::-1], ticks="", showgrid=False)
     legend = {"orientation": "h", "x": 0, "y": 1, "xanchor": "left", "yanchor": "bottom"}

@@ -34,7 +34,8 @@ def plot_scores(table: pd.DataFrame) -> go.Figure:
         figure.add_scatter(x=edges[:-1], y=drawn, mode="lines", line=line, name=name)
     figure.update_xaxes(title_text="logit")
     figure.update_yaxes(title_text="pairs", type="log", dtick=1, tickformat=",")
-    return figure.update_layout(template=TEMPLATE, width=460, height=300, legend={"x": 1, "xanchor": "right", "y": 1})
+    legend = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
+    return figure.update_layout(template=TEMPLATE, width=460, height=310, legend=legend)
 
 
 def plot_precision_at(curve: pd.DataFrame, *, base: float) -> go.Figure:

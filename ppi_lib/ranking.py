@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Bool, Int
@@ -136,3 +137,19 @@ def write_ranked(folder: Path, plan: Plan, provenance: dict, out: Path) -> None:
                     writer.write_table(table.cast(writer.schema))
 
     write_atomically(out, write)
+
+
+def partners_of(table: pd.DataFrame, protein: str) -> pd.DataFrame:
+    """Return a protein's pairs in a table of `COLUMNS`, best first, with its `partner` and the `rank` of the partner.
+
+    Other columns stay as they are; `rank_in_partner` is the protein's own rank within its partner.
+    """
+    first = table[table["protein_a"] == protein]
+    second = table[(table["protein_b"] == protein) & (table["protein_a"] != protein)]
+    names = {"protein_b": "partner", "rank_in_a": "rank", "rank_in_b": "rank_in_partner"}
+    other = {"protein_a": "partner", "rank_in_b": "rank", "rank_in_a": "rank_in_partner"}
+    both = pd.concat([first.rename(columns=names), second.rename(columns=other)])
+    both = both.drop(columns=["protein_a", "protein_b"], errors="ignore")
+    front = ["partner", "rank", "rank_in_partner"]
+    rest = [name for name in both if name not in front]
+    return both.sort_values("logit", ascending=False, kind="stable").reset_index(drop=True)[front + rest]

@@ -2,9 +2,10 @@
 
 Sizes are those of the printed page: one CSS pixel is 1/96 inch, so a figure of 183 mm is 692 pixels wide and
 text of 9 pixels is 6.75 pt. Colours are Okabe and Ito's (2008, jfly.uni-koeln.de/color), told apart by
-colour-blind readers.
+colour-blind readers. Each figure is kept as Plotly's JSON too, from which `draw_dark` makes it again for slides.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -50,6 +51,43 @@ TEMPLATE = go.layout.Template(
 )
 
 
+# What a light page needs dark and the other way round; the first two of the palette change places with lighter ones.
+_DARK = {
+    "white": "#14181D",
+    "rgba(255,255,255,0.8)": "rgba(20,24,29,0.8)",
+    "#222222": "#EEEEEE",
+    "#333333": "#CCCCCC",
+    "#666666": "#AAAAAA",
+    "#000000": "#FFFFFF",
+    "#ECECEC": "#2B323B",
+    "#CCCCCC": "#6B7683",
+    "#E3E3E3": "#6B7683",
+    "#0072B2": "#56B4E9",
+    "#56B4E9": "#0072B2",
+    "#D55E00": "#FF8A3D",
+}
+
+
+def darken(figure: go.Figure) -> go.Figure:
+    """Return a figure for a dark slide: neutral colours turned over, lines lighter, tiles as they are."""
+    names = "|".join(re.escape(f'"{name}"') for name in _DARK)
+    return pio.from_json(re.sub(names, lambda found: f'"{_DARK[found[0][1:-1]]}"', figure.to_json(), flags=re.I))
+
+
+def draw_dark(folder: str | Path) -> list[Path]:
+    """Draw every figure that `save_figure` left in a folder once more, as `_dark` .svg and .png for slides."""
+    found = sorted(path for path in Path(folder).glob("*.json"))
+    if not found:
+        raise InputError(f"{folder}: no figures here; expected the .json files that `save_figure` writes.")
+    figures = [darken(pio.from_json(path.read_text(encoding="utf-8"))) for path in found]
+    made = []
+    for kind, scale in (("svg", 1), ("png", 300 / 96)):
+        paths = [path.with_name(f"{path.stem}_dark.{kind}") for path in found]
+        pio.write_images(figures, paths, scale=scale)
+        made += paths
+    return made
+
+
 def require_columns(table: pd.DataFrame, name: str, columns: tuple[str, ...]) -> None:
     """Raise where a table lacks a column or has no rows."""
     missing = [column for column in columns if column not in table]
@@ -82,7 +120,7 @@ def save_figure(
     width_mm: float = 183,
     height_mm: float | None = None,
 ) -> list[Path]:
-    """Write `stem`.pdf, .svg and .png (300 dpi) and `data` as CSV; return the paths.
+    """Write `stem`.pdf, .svg, .png (300 dpi) and .json (Plotly's), and `data` as CSV; return the paths.
 
     Without a Chrome a self-contained `stem`.html stands in for the three. 183 mm is two columns, 89 mm one;
     without `height_mm` the figure keeps its own height. A mapping becomes one CSV a name, `stem`_name.csv.
@@ -95,6 +133,8 @@ def save_figure(
     size = {"width": round(width_mm * _PIXELS_PER_MM), "height": height or TEMPLATE.layout.height}
     sized = go.Figure(figure).update_layout(**size)
     paths = _write_pages(sized, stem)
+    paths.append(stem.with_name(f"{stem.name}.json"))
+    sized.write_json(paths[-1])
     tables = {"": data} if isinstance(data, pd.DataFrame) else {f"_{name}": table for name, table in data.items()}
     for suffix, table in tables.items():
         paths.append(stem.with_name(f"{stem.name}{suffix}.csv"))

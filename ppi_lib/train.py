@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from ppi_lib import __version__
 from ppi_lib.calibrate import Calibration, calibrate_if_possible
-from ppi_lib.checkpoint import Checkpoint, create_ppi_classifier, read_encoder, save_checkpoint
+from ppi_lib.checkpoint import Checkpoint, create_ppi_classifier, load_checkpoint, read_encoder, save_checkpoint
 from ppi_lib.encoder import PRESETS
 from ppi_lib.errors import InputError
 from ppi_lib.evaluate import best_threshold
@@ -192,7 +192,7 @@ def train_checkpoint(
         "encoder": encoder and read_encoder(encoder).provenance,
         "training": vars(config),
         "best_epoch": result.best_epoch,
-        "store": store.fingerprint([*train.proteins, *validation.proteins]),
+        "trained_on": describe_training_data(store, train, validation),
         "versions": {"ppi_lib": __version__, "torch": torch.__version__},
     }
     checkpoint = Checkpoint(model.eval(), store.info, result.threshold, about, result.calibration)
@@ -201,11 +201,48 @@ def train_checkpoint(
     return checkpoint, result
 
 
-def _identity(model: PPIClassifier, store: PatchStore, *pair_sets: Pairs) -> str:
-    """Hash what a training depends on besides its settings."""
-    digest = hashlib.sha256(f"{encoder_fingerprint(model.encoder)} {model.config}".encode())
+class Found(NamedTuple):
+    checkpoint: Checkpoint
+    note: str
+    """Whether it was there or was trained now, in a sentence."""
+
+
+def find_or_train(
+    store: PatchStore, train: Pairs, validation: Pairs, *, size: str, out: str | Path, **options
+) -> Found:
+    """Return the checkpoint in `out` if it was trained on this very data, or train one there if there is none.
+
+    `options` are those of `train_checkpoint`. Raises `InputError` for a checkpoint of another size or other data: it is
+    somebody's result, and never overwritten.
+    """
+    if not (Path(out) / "config.json").exists():
+        checkpoint, result = train_checkpoint(store, train, validation, size=size, out=out, **options)
+        return Found(checkpoint, f"Trained here ({size}, best epoch {result.best_epoch}) and kept in {out}.")
+    checkpoint = load_checkpoint(out)
+    about = checkpoint.provenance
+    if about.get("size") != size:
+        raise InputError(
+            f"{out}: holds a checkpoint of size {about.get('size')!r}; expected {size!r}. Choose that or another out."
+        )
+    if about.get("trained_on") != describe_training_data(store, train, validation):
+        raise InputError(f"{out}: holds a checkpoint trained on other pairs or embeddings. Choose another out.")
+    return Found(checkpoint, f"Trained before ({size}, best epoch {about.get('best_epoch')}), read from {out}.")
+
+
+def describe_training_data(store: PatchStore, *pair_sets: Pairs) -> str:
+    """Return a digest of pairs, in their order, and of the embeddings of their proteins."""
+    return _digest("", store, pair_sets)
+
+
+def _digest(about: str, store: PatchStore, pair_sets: Sequence[Pairs]) -> str:
+    digest = hashlib.sha256(about.encode())
     for pairs in pair_sets:
         digest.update(store.fingerprint(pairs.proteins).encode())
         digest.update("\n".join([*pairs.a, *pairs.b]).encode())
         digest.update(pairs.labels.tobytes())
     return digest.hexdigest()
+
+
+def _identity(model: PPIClassifier, store: PatchStore, *pair_sets: Pairs) -> str:
+    """Hash what a training depends on besides its settings."""
+    return _digest(f"{encoder_fingerprint(model.encoder)} {model.config}", store, pair_sets)

@@ -325,10 +325,11 @@ def bad_calls(files, run, folder):
         "has no protein NOPE": ("attribute", run, fasta, "DEMO0001", "NOPE", "--out", folder / "e"),
         "steps is 0": ("attribute", run, fasta, "DEMO0001", "DEMO0002", "--steps", 0, "--out", folder / "e"),
         "epochs is 0": ("train", "--dataset", "demo", "--epochs", 0, "--out", folder / "r"),
+        "expected -p NAME VALUE": ("run-notebook", "05_evaluate", "-p", "dataset"),
     }
 
 
-@pytest.mark.parametrize("case", range(22))
+@pytest.mark.parametrize("case", range(23))
 def test_bad_input_is_one_line_and_status_2(case, files, run, tmp_path, monkeypatch, capsys):
     message, arguments = list(bad_calls(files, run, tmp_path).items())[case]
     status, _, err = ppi(monkeypatch, capsys, *arguments)

@@ -8,8 +8,10 @@ from torch import nn
 pytest.importorskip("ipywidgets")
 
 from ppi_lib import dashboard
-from ppi_lib.dashboard import Dashboard, LossCurve, Steering, format_numbers, watch
+from ppi_lib.dashboard import Dashboard, watch
+from ppi_lib.errors import InputError, Interrupted
 from ppi_lib.loop import LoopConfig, Progress, Task, fit
+from ppi_lib.steering import LossCurve, Steering, format_numbers
 
 ROW = {"epoch": 1, "train_loss": 0.6, "validation_loss": 0.7, "validation_auroc": 0.8, "validation_auprc": 0.75}
 
@@ -70,6 +72,12 @@ def test_stop_ends_the_training_and_keeps_the_best(boards):
     assert result.best_epoch == 1
 
 
+def test_stop_within_the_first_epoch_says_that_there_is_nothing_to_keep(boards):
+    with pytest.raises(InputError, match="before an epoch was done"):
+        asyncio.run(watch(train, live=True, on_step=lambda *at: boards[0].buttons["Stop"].click()))
+    assert boards[0].view.comm is None  # the widgets are taken away all the same
+
+
 def test_pause_holds_the_training_until_resume(boards):
     steps = []
 
@@ -83,6 +91,9 @@ def test_pause_holds_the_training_until_resume(boards):
         while not (boards and boards[0].steering.waiting):
             await asyncio.sleep(0.01)
         assert len(steps) == 3
+        boards[0].refresh()
+        assert boards[0].state.value == "paused"
+        assert "step 3" in boards[0].numbers.value  # where it stands, not where it was when last drawn
         assert boards[0].buttons["Pause"].disabled
         boards[0].buttons["Resume"].click()
         return await waiting
@@ -115,17 +126,19 @@ def test_an_error_of_the_training_is_raised_in_the_cell(boards):
         asyncio.run(watch(train, live=True, on_step=fail))
 
 
-def test_an_interrupted_cell_stops_the_training(boards, capsys):
+@pytest.mark.parametrize("live", [True, False])
+def test_an_interrupted_cell_stops_the_training(live):
+    epochs = []
+
     async def interrupt():
-        waiting = asyncio.create_task(watch(train, live=True, steps=10_000, epochs=1000))
-        while not (boards and boards[0].steering.progress):
+        waiting = asyncio.create_task(watch(train, live=live, epochs=10**6, on_step=lambda *at: epochs.append(at)))
+        while len(epochs) < 20:
             await asyncio.sleep(0.01)
         waiting.cancel()
         await waiting
 
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(Interrupted, match=r"^Epoch \d+, the best so far, is kept. Run the cell again"):
         asyncio.run(interrupt())
-    assert "goes on from the last whole epoch" in capsys.readouterr().out
 
 
 def test_the_curves_show_the_history_and_the_best_epoch():

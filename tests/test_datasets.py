@@ -354,3 +354,22 @@ def test_a_saved_dataset_is_loaded_as_it_was(tmp_path):
         assert list(before.a) == list(after.a)
         assert list(before.b) == list(after.b)
         assert list(before.labels) == list(after.labels)
+
+
+def test_own_files_are_a_dataset_with_the_sequences_beside_them(tmp_path, demo, monkeypatch):
+    save_dataset(demo, tmp_path)
+    pairs = tmp_path / "train.tsv"
+    assert load_dataset(pairs).name == "train"  # proteins.fasta
+    (tmp_path / "proteins.fasta").rename(tmp_path / "train.fa")
+    assert len(load_dataset(str(pairs)).proteins.sequences) == 2000
+    (tmp_path / "train.fa").rename(tmp_path / "other.txt")
+    with pytest.raises(
+        InputError, match=r"no sequences beside it; expected one of train\.fasta, train\.fa, .* with fasta"
+    ):
+        load_dataset(pairs)
+    assert len(load_dataset(pairs, fasta=tmp_path / "other.txt").proteins.sequences) == 2000
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=rf"'no\.tsv'; expected one of demo.* a file of pairs.*{tmp_path}"):
+        load_dataset("no.tsv")
+    with pytest.raises(InputError, match="demo has its own sequences"):
+        load_dataset("demo", fasta="other.txt")

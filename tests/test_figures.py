@@ -163,9 +163,9 @@ def test_without_a_browser_html_and_numbers_are_written(tmp_path, monkeypatch):
     monkeypatch.setattr(pio, "write_images", fail)
     tables = {"one": TABLE, "two": TABLE * 2}
     paths = figures.save_figure(go.Figure().add_bar(y=[1]), tmp_path / "new" / "fig", data=tables)
-    assert [path.name for path in paths] == ["fig.html", "fig_one.csv", "fig_two.csv"]
+    assert [path.name for path in paths] == ["fig.html", "fig.json", "fig_one.csv", "fig_two.csv"]
     assert len(paths[0].read_text()) > 1e6  # holds plotly.js itself
-    pd.testing.assert_frame_equal(pd.read_csv(paths[2]), TABLE * 2)
+    pd.testing.assert_frame_equal(pd.read_csv(paths[3]), TABLE * 2)
 
 
 def test_width_and_height_are_those_of_the_page(tmp_path, monkeypatch):
@@ -182,7 +182,7 @@ def test_pdf_svg_and_png_are_written_with_fonts_embedded(tmp_path):
     paths = figures.save_figure(figure, tmp_path / "fig", data=TABLE, width_mm=89)
     if paths[0].suffix == ".html":
         pytest.skip("no Chrome or Chromium on this machine, so no PDF")
-    assert [path.name for path in paths] == ["fig.pdf", "fig.svg", "fig.png", "fig.csv"]
+    assert [path.name for path in paths] == ["fig.pdf", "fig.svg", "fig.png", "fig.json", "fig.csv"]
     assert paths[0].read_bytes().startswith(b"%PDF")
     assert "<svg" in paths[1].read_text()[:200]
     assert int.from_bytes(paths[2].read_bytes()[16:20]) == pytest.approx(89 / 25.4 * 300, abs=4)

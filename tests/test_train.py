@@ -21,6 +21,7 @@ from ppi_lib.proteins import Pairs, Proteins
 from ppi_lib.train import (
     TRANSFERS,
     TrainConfig,
+    find_or_train,
     parameter_counts,
     standardise_input,
     train_checkpoint,
@@ -290,3 +291,22 @@ def test_parameters_are_counted():
     model = create_ppi_classifier()
     assert parameter_counts(model) == (101_587_201, 14_638_849)
     assert PRESETS["v5"] == model.config
+
+
+def find(store, pair_sets, out, **changes):
+    given = {"size": "v3", "out": out, "config": dataclasses.replace(CONFIG, epochs=1), "progress": False}
+    return find_or_train(store, *pair_sets, **{**given, **changes})
+
+
+def test_a_checkpoint_is_found_again_and_one_that_does_not_fit_is_refused(store, pair_sets, tmp_path):
+    first = find(store, pair_sets, tmp_path)
+    assert first.note.startswith("Trained here (v3, best epoch 1)")
+    again = find(store, pair_sets, tmp_path, config=None)
+    assert again.note.startswith("Trained before (v3, best epoch 1)")
+    assert same_weights(first.checkpoint.model, again.checkpoint.model)
+    assert again.checkpoint.threshold == first.checkpoint.threshold
+    with pytest.raises(InputError, match=r"holds a checkpoint of size 'v3'; expected 'v5'"):
+        find(store, pair_sets, tmp_path, size="v5")
+    train, validation = pair_sets
+    with pytest.raises(InputError, match="trained on other pairs"):
+        find(store, (train.take(np.arange(100)), validation), tmp_path)
