@@ -1,14 +1,16 @@
 # make run  [DATASET=demo|bernett|b4ppi_yeast|b4ppi_human]   the notebooks in order, with figures and a table at the end
 # make test                                      all tests, the notebooks among them
 # make lab                                       JupyterLab on the notebooks
-# make lint / make bench                         style checks / the speed comparisons
+# make lint                                      style checks
+# make bench                                     all speeds in one run, for the README's table and figure; 20 minutes
+# make bench-more                                the other comparisons; 5,000 proteins against all; an hour
 
 PYTHON ?= python3
 DATASET ?= demo
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test lab lint bench clean
+.PHONY: run test lab lint bench bench-more clean
 .DELETE_ON_ERROR:
 
 run: $(READY)
@@ -27,10 +29,15 @@ lint: $(READY)
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
 bench: $(READY)
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/summary.py
+
+# What takes longer or asks for something else: each writes its own file under benchmarks/results.
+bench-more: $(READY)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/pretraining.py
 	$(BIN)/python benchmarks/embedding.py
-	$(BIN)/python benchmarks/screening.py
+	$(BIN)/python benchmarks/screening.py speed exactness growth predict large
 	$(BIN)/python benchmarks/attribution.py
 
 # torch first and alone: a later requirement then keeps the build that is there.
