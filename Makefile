@@ -2,14 +2,16 @@
 # make test                                      all tests, the notebooks among them
 # make lab                                       JupyterLab on the notebooks
 # make docs / make figures                       the executed notebooks as a site in site/; all figures, light and dark
-# make lint / make bench                         style checks / the speed comparisons
+# make lint                                      style checks
+# make bench                                     all speeds in one run, for the README's table and figure; 20 minutes
+# make bench-more                                the other comparisons; 5,000 proteins against all; an hour
 
 PYTHON ?= python3
 DATASET ?= demo
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: run test lab docs figures lint bench clean
+.PHONY: run test lab docs figures lint bench bench-more clean
 .DELETE_ON_ERROR:
 
 run: $(READY)
@@ -34,10 +36,15 @@ lint: $(READY)
 	$(BIN)/nbstripout --verify notebooks/*.ipynb
 
 bench: $(READY)
+	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/summary.py
+
+# What takes longer or asks for something else: each writes its own file under benchmarks/results.
+bench-more: $(READY)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/pretraining.py
 	$(BIN)/python benchmarks/embedding.py
-	$(BIN)/python benchmarks/screening.py
+	$(BIN)/python benchmarks/screening.py speed exactness growth predict large
 	$(BIN)/python benchmarks/attribution.py
 	$(BIN)/python benchmarks/dashboard.py
 

@@ -6,6 +6,8 @@ what their loss is and how the model is validated.
 Resume: the state after each epoch is on disk, and an epoch's random numbers depend on the seed and the epoch
 alone. A run killed at any moment and started again ends with the same weights, bit for bit on a CPU with the
 same number of threads.
+
+Several processes train one model together if a launcher started them (`parallel.py`).
 """
 
 import json
@@ -23,6 +25,7 @@ from torch import Tensor, nn
 from ppi_lib.errors import InputError
 from ppi_lib.files import write_atomically
 from ppi_lib.memory import keep_freed_memory
+from ppi_lib.parallel import team
 
 Row = dict[str, float | int]
 """One epoch of a history."""
@@ -227,6 +230,7 @@ def optimise(run: _Run, task: Task, micro_batches: Sequence[Any], dtype: torch.d
             loss = task.loss(batch)
         loss.backward()
         total += loss.item()
+    total = team().sum_step(run.named.values(), total)
     if not math.isfinite(total):
         raise InputError(f"The training loss became {total}; lower learning_rate, which is {run.config.learning_rate}.")
     norm = nn.utils.get_total_norm([p.grad for p in run.named.values() if p.grad is not None])
@@ -256,6 +260,8 @@ def fit(
     run = _Run(model, task, config, identity)
     if state_path is not None and state_path.exists():
         run.load(state_path)
+    team().require_same(len(run.history), f"{state_path}: epochs done")
+    callbacks = callbacks if team().main else ()
     dtype = resolve_precision(config.precision, next(iter(run.named.values())).device)
     start, stopped, training = time.monotonic(), "epochs", model.training
     with torch.random.fork_rng():
@@ -267,7 +273,7 @@ def fit(
                 row, progress = _run_epoch(run, task, epoch, dtype, start, callbacks)
                 run.history.append(row)
                 run.keep_if_best()
-                if state_path is not None:
+                if state_path is not None and team().main:
                     write_atomically(state_path, lambda path: torch.save(run.state(), path))
                 _tell(callbacks, progress._replace(history=tuple(run.history), best_epoch=run.best_epoch))
         except StopTraining:
@@ -283,7 +289,7 @@ def _run_epoch(
     run: _Run, task: Task, epoch: int, dtype: torch.dtype, start: float, callbacks: Sequence[Callback]
 ) -> tuple[Row, Progress]:
     """Train one epoch, validate, and return the history's row and what the last step told."""
-    torch.manual_seed(hash((run.config.seed, epoch)) % 2**63)
+    torch.manual_seed(team().seed(run.config.seed, epoch))
     run.model.train()
     began, losses = time.monotonic(), []
     for step, micro_batches in enumerate(task.batches(epoch), start=1):
@@ -310,8 +316,15 @@ def _run_epoch(
 
 
 def _tell(callbacks: Sequence[Callback], progress: Progress) -> None:
-    for callback in callbacks:
-        callback(progress)
+    """Call the callbacks; if one of them stops the training, it stops in all processes."""
+    stop = False
+    try:
+        for callback in callbacks:
+            callback(progress)
+    except StopTraining:
+        stop = True
+    if team().any(stop):
+        raise StopTraining
 
 
 def shuffled_batches(count: int, size: int, seed: int, epoch: int) -> Iterator[Tensor]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ppi_lib.loop import LoopConfig, Task, resolve_precision, shuffled_batches
 from ppi_lib.model import PPIClassifier
+from ppi_lib.parallel import team
 from ppi_lib.patches import PatchTable
 from ppi_lib.proteins import Pairs
 from ppi_lib.store import PatchStore
@@ -67,7 +68,7 @@ class PairTask:
         tokens = self.counts[self.train.a] + self.counts[self.train.b]
         for rows in shuffled_batches(len(tokens), self.config.batch_size, self.config.seed, epoch):
             rows = rows[torch.argsort(tokens[rows], stable=True)]
-            yield [(part, len(part) / len(rows)) for part in rows.split(self.config.micro_batch)]
+            yield [(part, len(part) / len(rows)) for part in team().parts(rows, self.config.micro_batch)]
 
     def loss(self, micro_batch: tuple[Tensor, float]) -> Tensor:
         rows, share = micro_batch
@@ -84,15 +85,21 @@ class PairTask:
         return table.gather(*inverse.split(len(a)))
 
     def validate(self) -> dict[str, float]:
-        """Score the validation pairs; an encoder that learns encodes their proteins anew."""
-        table, (a, b, labels) = self.table, self.validation
+        """Score the validation pairs, each process its share; an encoder that learns encodes their proteins anew."""
+        labels = self.validation.labels
+        logits, mine = torch.zeros(len(labels)), team().share(torch.arange(len(labels)))
+        if len(mine):
+            logits[mine] = torch.from_numpy(self._score(self.validation.a[mine], self.validation.b[mine]))
+        return _validation_row(team().sum(logits).numpy(), labels)
+
+    def _score(self, a: Int[Tensor, " B"], b: Int[Tensor, " B"]) -> Float[np.ndarray, " B"]:
+        table = self.table
         if table is None:
             used, inverse = torch.unique(torch.cat([a, b]), return_inverse=True)
             proteins = [self.patches.proteins[place] for place in used]
             table = encode_proteins(self.model, self.store, proteins, dtype=self.dtype, progress=False)
             a, b = inverse.split(len(a))
-        logits = score_pairs(self.model, table, a, b, dtype=self.dtype)
-        return _validation_row(logits, labels)
+        return score_pairs(self.model, table, a, b, dtype=self.dtype)
 
 
 def _validation_row(logits: Float[np.ndarray, " B"], labels: Float[Tensor, " B"]) -> dict[str, float]:

@@ -25,6 +25,7 @@ from ppi_lib.errors import InputError
 from ppi_lib.files import make_folder, write_atomically
 from ppi_lib.loop import Callback, LoopConfig, Task, fit, resolve_precision, shuffled_batches
 from ppi_lib.masked import MaskedAutoencoder
+from ppi_lib.parallel import team
 from ppi_lib.patches import PatchBatch, PatchTable, describe_channels, draw_masks
 from ppi_lib.rebuild import reconstruction_table
 from ppi_lib.store import PatchStore
@@ -109,8 +110,8 @@ class _MaskedTask:
         (order,) = shuffled_batches(len(counts), len(counts), config.seed, epoch)
         steps = order[torch.argsort(counts[order], stable=True)].split(config.batch_size)
         for number in shuffled_batches(len(steps), 1, config.seed, epoch):
-            parts = [self.train.gather(part, masks) for part in steps[number].split(config.micro_batch)]
-            hidden = sum(int(part.masked.sum()) for part in parts)
+            parts = [self.train.gather(part, masks) for part in team().parts(steps[number], config.micro_batch)]
+            hidden = int(team().sum(torch.tensor(sum(int(part.masked.sum()) for part in parts))))
             yield [(part, hidden) for part in parts]
 
     def loss(self, micro_batch: tuple[PatchBatch, int]) -> Tensor:
@@ -122,8 +123,9 @@ class _MaskedTask:
         dtype, total = resolve_precision(self.config.precision, self.device), 0.0
         order = torch.argsort(self.validation.counts, stable=True)
         with torch.no_grad(), torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-            for places in order.split(self.config.micro_batch):
+            for places in team().parts(order, self.config.micro_batch):
                 total += self.loss((self.validation.gather(places, self.validation_masks), 1)).item()
+        total = team().sum(torch.tensor(total, dtype=torch.float64)).item()
         return {"validation_loss": total / int(self.validation_masks.sum())}
 
 
@@ -209,6 +211,7 @@ def pretrain_encoder(
     if not all(p.requires_grad for p in encoder.parameters()):
         raise InputError("The encoder is frozen; expected one that can learn. Call encoder.requires_grad_(True).")
     sets = _split(store, proteins, validation, config.seed)
+    team().share_weights(encoder)
     identity = _identity(encoder, store, sets, weight)
     tables = [PatchTable(store, part) for part in sets[:2]]
     model = _build(encoder, tables[0], weight, config)
@@ -245,7 +248,7 @@ def pretrain_checkpoint(
     config = config or SETTINGS[size]
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
-        encoder = MAEEncoder(replace(PRESETS[size], embedding_width=store.info.width))
+        encoder = team().place(MAEEncoder(replace(PRESETS[size], embedding_width=store.info.width)))
     result = pretrain_encoder(encoder, store, proteins, validation, config, groups=groups, out=out, callbacks=callbacks)
     about = {
         **(provenance or {}),
@@ -255,9 +258,11 @@ def pretrain_checkpoint(
         "notes": result.notes,
         "versions": {"ppi_lib": __version__, "torch": torch.__version__},
     }
-    save_encoder(encoder, out, store.info, about)
-    for name, table in (("history", result.history), ("reconstruction", result.reconstruction)):
-        write_atomically(Path(out) / f"{name}.csv", lambda path, table=table: table.to_csv(path, index=False))
+    if team().main:
+        save_encoder(encoder, out, store.info, about)
+        for name, table in (("history", result.history), ("reconstruction", result.reconstruction)):
+            write_atomically(Path(out) / f"{name}.csv", lambda path, table=table: table.to_csv(path, index=False))
+    team().wait()
     return result
 
 

@@ -7,6 +7,7 @@ one's own.
 
 import hashlib
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from ppi_lib.files import make_folder, write_atomically
 from ppi_lib.loop import Callback, LoopConfig, fit, read_state, resolve_precision
 from ppi_lib.model import PPIClassifier
 from ppi_lib.pair_task import PairTask
+from ppi_lib.parallel import team
 from ppi_lib.predict import predict_pairs
 from ppi_lib.proteins import Pairs, check_classes
 from ppi_lib.store import PatchStore
@@ -115,7 +117,8 @@ def train_classifier(
             f"Build it with ModelConfig(embedding_width={store.info.width})."
         )
     store.require([*train.proteins, *validation.proteins])
-    folder = None if out is None else make_folder(out)
+    folder, progress = None if out is None else make_folder(out), progress and team().main
+    team().share_weights(model)
     standardise_input(model, store, train.proteins)
     identity = _identity(model, store, train, validation)
     state_path = folder and folder / "training.pt"
@@ -124,19 +127,12 @@ def train_classifier(
     if progress:
         total, trained = parameter_counts(model)
         tqdm.write(f"{trained:,} of {total:,} parameters train.")
-    frozen = not any(p.requires_grad for p in model.encoder.parameters())
-    table = (
-        encode_proteins(
-            model,
-            store,
-            [*train.proteins, *validation.proteins],
-            dtype=resolve_precision(config.precision, model.encoder.cls_token.device),
-            cache=folder and folder / "tokens.safetensors",
-            progress=progress,
-        )
-        if frozen
-        else None
-    )
+    table, cache = None, folder and folder / "tokens.safetensors"
+    if not any(p.requires_grad for p in model.encoder.parameters()):
+        proteins = [*train.proteins, *validation.proteins]
+        dtype = resolve_precision(config.precision, model.encoder.cls_token.device)
+        with team().first() if cache else nullcontext():
+            table = encode_proteins(model, store, proteins, dtype=dtype, cache=cache, progress=progress)
     task = PairTask(model, store, train, validation, config, table).task
     result = fit(model, task, config, state_path=state_path, identity=identity, callbacks=callbacks)
     prediction = predict_pairs(model, store, validation, progress=progress)
@@ -182,7 +178,7 @@ def train_checkpoint(
     goes on from.
     """
     seed = config.seed if config else 0
-    model = _build(size, transfer, encoder, store, train, seed)
+    model = team().place(_build(size, transfer, encoder, store, train, seed))
     config = config or suited(size, transfer)
     result = train_classifier(model, store, train, validation, config, out=out, callbacks=callbacks, progress=progress)
     about = {
@@ -196,8 +192,10 @@ def train_checkpoint(
         "versions": {"ppi_lib": __version__, "torch": torch.__version__},
     }
     checkpoint = Checkpoint(model.eval(), store.info, result.threshold, about, result.calibration)
-    save_checkpoint(checkpoint, out)
-    write_atomically(Path(out) / "history.csv", lambda path: result.history.to_csv(path, index=False))
+    if team().main:
+        save_checkpoint(checkpoint, out)
+        write_atomically(Path(out) / "history.csv", lambda path: result.history.to_csv(path, index=False))
+    team().wait()
     return checkpoint, result
 
 

@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch import nn
 
+import ppi_lib.products
 from ppi_lib.checkpoint import create_ppi_classifier
 from ppi_lib.factors import encode_factors, join_factors, load_factors, save_factors
+from ppi_lib.grouping import Grid, Listed, group_pairs
+from ppi_lib.products import Product
 from ppi_lib.scorer import PairScorer
 from ppi_lib.tokens import encode_proteins
 
@@ -82,9 +85,41 @@ def test_a_grid_of_pairs_and_a_list_of_them_are_the_same(model, store):
     factors = encode_factors(model, store, store.ids, torch.float32, progress=False)
     a, b = (place.reshape(-1) for place in torch.meshgrid(torch.arange(40), torch.arange(40), indexing="ij"))
     grid = PairScorer(model).score(factors, a, b)
+    assert isinstance(group_pairs(a, b, factors.counts, a.device)[1], Grid)
     shuffled = torch.randperm(1600, generator=torch.Generator().manual_seed(1))
     listed = PairScorer(model).score(factors, a[shuffled], b[shuffled])
     assert torch.allclose(grid[shuffled], listed, atol=1e-5, rtol=0)
+
+
+def test_large_grids_and_half_grids_are_grouped_whole():
+    """More proteins than a batched product takes; the pairs above a diagonal are no grid."""
+    counts = torch.randint(1, 47, (300,), generator=torch.Generator().manual_seed(0))
+    a, b = torch.arange(150).repeat_interleave(70), torch.arange(150, 220).repeat(150)
+    upper = torch.triu_indices(100, 100, 1)
+    for (first, second), kind in (((a, b), Grid), (upper, Listed)):
+        sides = group_pairs(first, second, counts, first.device)
+        for side, places in zip(sides, (first, second), strict=True):
+            assert isinstance(side, kind)
+            groups = side.groups(places[:, None])
+            for run, group in zip(side.runs, groups, strict=True):
+                assert len(run) <= 64
+                assert torch.equal(group[..., 0], run[:, None].expand_as(group[..., 0]))
+            assert torch.equal(side.spread(groups)[:, 0], places)
+            total = torch.zeros(len(places), 1, dtype=torch.int64)
+            side.add(total, groups)
+            assert torch.equal(total[:, 0], places)
+
+
+def test_a_packed_product_is_the_plain_one(monkeypatch):
+    x, weight, bias = torch.randn(70, 96), torch.randn(32, 96), torch.randn(32)
+    expected = nn.functional.linear(x, weight, bias)
+    assert torch.equal(Product(weight, bias, torch.float32, 64)(x), expected)
+    rough = Product(weight, bias, torch.bfloat16, 64)(x.bfloat16())
+    assert torch.allclose(rough.float(), expected, atol=0.3)
+    monkeypatch.setattr(ppi_lib.products, "pack", lambda *_: None)
+    unpacked = Product(weight, bias, torch.bfloat16, 64)
+    assert unpacked.packed is None
+    assert torch.allclose(unpacked(x.bfloat16()).float(), rough.float(), atol=0.2)
 
 
 def test_the_training_mode_of_the_model_changes_nothing_and_stays(tiny, store, some_pairs):

@@ -49,7 +49,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress bars.")]
 
 
 def say_notes(notes: tuple[str, ...]) -> None:
-    for note in notes:
+    from ppi_lib.parallel import team
+
+    for note in notes if team().main else ():
         typer.echo(f"note: {note}", err=True)
 
 

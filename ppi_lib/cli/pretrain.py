@@ -36,6 +36,7 @@ def pretrain(
     from ppi_lib.datasets import load_dataset
     from ppi_lib.embed import embed_proteins
     from ppi_lib.files import make_folder
+    from ppi_lib.parallel import team
     from ppi_lib.pretrain import SETTINGS
     from ppi_lib.proteins import read_proteins
 
@@ -54,12 +55,15 @@ def pretrain(
         held_out = sorted(set(data.validation.proteins) - set(train)) or None
     say_notes(notes)
     needed, place = read.take([*train, *(held_out or ())]), store or out / "store"
-    embedded = embed_proteins(needed, place, embedder=embedder, device=device, progress=not quiet)
+    quiet = quiet or not team().main
+    with team().first():
+        embedded = embed_proteins(needed, place, embedder=embedder, device=device, progress=not quiet)
     _pretrain(embedded, train, held_out, out, size.value, config, dataset, quiet)
 
 
 def _pretrain(store, train, held_out, out: Path, size: str, config, dataset: str | None, quiet: bool) -> None:
     """Pretrain, and print how well hidden patches are rebuilt."""
+    from ppi_lib.parallel import team
     from ppi_lib.pretrain import pretrain_checkpoint
     from ppi_lib.profile import GROUPS
     from ppi_lib.progress import ProgressBar
@@ -79,6 +83,8 @@ def _pretrain(store, train, held_out, out: Path, size: str, config, dataset: str
         callbacks=callbacks,
     )
     bar.close()
+    if not team().main:
+        return
     say_notes(result.notes)
     errors = result.reconstruction.to_string(index=False, float_format=lambda value: f"{value:.3f}")
     typer.echo(f"Mean squared errors on held-out proteins, in deviations of each channel:\n{errors}")

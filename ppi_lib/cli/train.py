@@ -40,6 +40,7 @@ def train(
     from ppi_lib.datasets import load_dataset, load_files
     from ppi_lib.embed import embed_proteins
     from ppi_lib.files import make_folder
+    from ppi_lib.parallel import team
     from ppi_lib.train import suited
 
     if (dataset is None) == (pairs is None) or (dataset and (validation or test)):
@@ -50,16 +51,19 @@ def train(
     keep_given_files((proteins, pairs, validation, test), out / "data")
     wanted = None if encoder is None else _check_encoder(encoder, size)
     make_folder(out)
-    if dataset is not None:
-        data = load_dataset(dataset, seed=seed)
-    else:
-        data = load_files(proteins, pairs, validation_path=validation, test_path=test, seed=seed)
-    say_notes(data.notes)
+    quiet = quiet or not team().main
     place = store or out / "store"
     options = {"embedder": embedder, "wanted": wanted, "device": device, "progress": not quiet}
-    embedded = embed_proteins(data.proteins, place, **options)
+    with team().first():
+        if dataset is not None:
+            data = load_dataset(dataset, seed=seed)
+        else:
+            data = load_files(proteins, pairs, validation_path=validation, test_path=test, seed=seed)
+        say_notes(data.notes)
+        embedded = embed_proteins(data.proteins, place, **options)
     _train(data, embedded, out, quiet, size=size.value, transfer=transfer.value, encoder=encoder, config=config)
-    evaluate_run(out, data, quiet, baselines=False, store=place)
+    if team().main:
+        evaluate_run(out, data, quiet, baselines=False, store=place)
 
 
 def _check_encoder(path: Path, size: Size):
@@ -77,6 +81,7 @@ def _check_encoder(path: Path, size: Size):
 def _train(data, store, out: Path, quiet: bool, **options) -> None:
     """Train, and keep beside the model the data that it was trained and is to be tested on."""
     from ppi_lib.datasets import save_dataset
+    from ppi_lib.parallel import team
     from ppi_lib.progress import ProgressBar
     from ppi_lib.train import train_checkpoint
 
@@ -94,6 +99,8 @@ def _train(data, store, out: Path, quiet: bool, **options) -> None:
         **options,
     )
     bar.close()
+    if not team().main:
+        return
     save_dataset(data, out / "data")
     best = result.history.set_index("epoch").loc[result.best_epoch]
     typer.echo(
