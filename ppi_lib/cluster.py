@@ -27,8 +27,8 @@ from ppi_lib.memory import keep_freed_memory
 from ppi_lib.screen import Job, progress_bar
 from ppi_lib.store import PatchStore
 
-_PATIENCE = 60
-"""Seconds to wait for a scheduler and its first worker."""
+_PATIENCE = 10
+"""Seconds to wait for a scheduler, and then for its first worker."""
 
 
 class _Place(NamedTuple):
@@ -95,9 +95,16 @@ def connect(workers: int, scheduler: str | None) -> Iterator[Client]:
             client.wait_for_workers(1, timeout=_PATIENCE)
         except TimeoutError as error:
             raise InputError(
-                f"{scheduler}: the scheduler has no worker after {_PATIENCE} s. Start one: `dask worker {scheduler}`."
+                f"{scheduler}: the scheduler has no worker after {_PATIENCE} s. Start one (`dask worker {scheduler}`) "
+                "or wait for yours, then give the same command again."
             ) from error
         yield client
+
+
+def require_worker(scheduler: str) -> None:
+    """Raise `InputError` unless the scheduler answers and has a worker."""
+    with connect(0, scheduler):
+        pass
 
 
 def run_on_dask(job: Job, workers: int, scheduler: str | None, progress: bool) -> None:

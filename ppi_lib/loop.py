@@ -31,6 +31,11 @@ Row = dict[str, float | int]
 """One epoch of a history."""
 
 
+def _check_precision(precision: str) -> None:
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise InputError(f"precision is {precision!r}; expected 'auto', 'float32' or 'bfloat16'.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoopConfig:
     epochs: int = 50
@@ -65,8 +70,7 @@ class LoopConfig:
             raise InputError(f"warmup is {self.warmup}; expected 0 or more and below 1.")
         if self.schedule not in ("one-cycle", "cosine"):
             raise InputError(f"schedule is {self.schedule!r}; expected 'one-cycle' or 'cosine'.")
-        if self.precision not in ("auto", "float32", "bfloat16"):
-            raise InputError(f"precision is {self.precision!r}; expected 'auto', 'float32' or 'bfloat16'.")
+        _check_precision(self.precision)
 
 
 class Task(NamedTuple):
@@ -124,6 +128,7 @@ class FitResult(NamedTuple):
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     """Turn `auto` into the type that this device multiplies fastest without losing the training."""
+    _check_precision(precision)
     if precision == "auto":
         native = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         precision = "bfloat16" if native else "float32"

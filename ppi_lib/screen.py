@@ -132,7 +132,9 @@ def screen(
 
     Called again with the same arguments, a screening that was stopped goes on.
     """
-    calibration.probabilities(np.zeros(1), prevalence=prevalence)  # says what is wrong with a prevalence
+    if workers < 0:
+        raise InputError(f"workers is {workers}; expected 0 (this process) or more.")
+    dtype = resolve_precision(precision, next(model.parameters()).device)
     wanted = {"top_k": top_k, "threshold": threshold, "self_pairs": self_pairs}
     wanted |= {"calibration": calibration, "prevalence": prevalence, "band": band}
     plan = _make_plan(store, proteins_a, proteins_b, **wanted)
@@ -142,7 +144,6 @@ def screen(
             f"{store.path}: embeddings are {store.info.width} wide; the model reads {model.config.embedding_width}. "
             "Embed the proteins with the embedder that the model was trained on."
         )
-    dtype = resolve_precision(precision, next(model.parameters()).device)
     provenance = _provenance(model, store, plan, dtype)
     folder = out.with_name(out.name + ".parts")
     if not out.exists():
@@ -162,12 +163,36 @@ def screen(
     return Screening(out, provenance, plan.pairs, pq.read_metadata(out).num_rows, time.monotonic() - start)
 
 
-def _make_plan(store, proteins_a, proteins_b, *, top_k, threshold, self_pairs, **settings) -> Plan:
+def _make_plan(store, proteins_a, proteins_b, *, top_k, threshold, self_pairs, band, **given) -> Plan:
     """Check what is asked for, before any long work."""
     a = tuple(store.ids if proteins_a is None else proteins_a)
     b = None if proteins_b is None else tuple(proteins_b)
+    store.require([*a, *(b or ())])
+    check_request(a, b, top_k=top_k, threshold=threshold, self_pairs=self_pairs, **given)
+    return Plan(  # proteins of like length side by side: less padding
+        proteins_a=_by_length(store, a),
+        proteins_b=None if b is None else _by_length(store, b),
+        self_pairs=self_pairs,
+        top_k=top_k,
+        threshold=threshold,
+        band=band,
+        **given,
+    )
+
+
+def check_request(
+    a: Sequence[str],
+    b: Sequence[str] | None = None,
+    *,
+    top_k: int | None = None,
+    threshold: float | None = None,
+    self_pairs: bool = False,
+    calibration: Calibration = Calibration(),
+    prevalence: float | None = None,
+) -> None:
+    """Raise `InputError` if something is wrong with what `screen` is asked for; no embedding is needed to say so."""
+    calibration.probabilities(np.zeros(1), prevalence=prevalence)  # says what is wrong with a prevalence
     for name, proteins in (("proteins_a", a), ("proteins_b", a if b is None else b)):
-        store.require(proteins)
         if not proteins or len(set(proteins)) < len(proteins):
             raise InputError(
                 f"{name} has {len(proteins)} proteins, {len(set(proteins))} of them different; expected at least one, "
@@ -177,20 +202,11 @@ def _make_plan(store, proteins_a, proteins_b, *, top_k, threshold, self_pairs, *
         raise InputError(f"top_k={top_k} and threshold={threshold} ask for two things. Pass one of them.")
     if threshold is not None and not 0 < threshold < 1:
         raise InputError(f"threshold is {threshold}; expected a probability above 0 and below 1. Without it all stay.")
-    plan = Plan(  # proteins of like length side by side: less padding
-        proteins_a=_by_length(store, a),
-        proteins_b=None if b is None else _by_length(store, b),
-        self_pairs=self_pairs,
-        top_k=top_k,
-        threshold=threshold,
-        **settings,
-    )
-    if plan.pairs == 0:
-        raise InputError(f"{a[0]} alone makes no pair. Give at least two proteins, or self_pairs.")
     most = len(b or a) - (not self_pairs and set(a) <= set(b or a))
+    if most == 0:
+        raise InputError(f"{a[0]} alone makes no pair. Give at least two proteins, or self_pairs.")
     if top_k is not None and not 1 <= top_k <= most:
         raise InputError(f"top_k is {top_k}; expected 1 to {most}, the partners that a protein has here.")
-    return plan
 
 
 def _by_length(store: PatchStore, proteins: Sequence[str]) -> tuple[str, ...]:
@@ -204,6 +220,8 @@ def check_out(out: str | Path) -> Path:
         raise InputError(f"{out}: ends with {out.suffix!r}; a screening writes .parquet.")
     if not out.parent.is_dir():
         raise InputError(f"{out}: the folder {out.parent} does not exist. Make it first.")
+    if out.exists():
+        _read_provenance(out)
     return out
 
 

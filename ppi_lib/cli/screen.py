@@ -35,27 +35,29 @@ def screen(
     from ppi_lib.checkpoint import load_checkpoint
     from ppi_lib.embed import embed_proteins
     from ppi_lib.proteins import read_proteins
-    from ppi_lib.screen import check_out, screen
+    from ppi_lib.screen import check_out, check_request, screen
 
     check_out(out)
     checkpoint = load_checkpoint(run, device="cuda" if torch.cuda.is_available() else "cpu")
-    sets = []
+    read = [read_proteins(path) for path in (proteins, against) if path is not None]
+    sets = [tuple(each.sequences) for each in read]
+    wanted = {"top_k": top_k, "threshold": threshold, "self_pairs": self_pairs}
+    wanted |= {"calibration": checkpoint.calibration, "prevalence": prevalence}
+    check_request(*sets, **wanted)
+    if scheduler is not None:
+        from ppi_lib.cluster import require_worker
+
+        require_worker(scheduler)
     folder = store or out.with_name(out.name + ".store")
-    for path in filter(None, (proteins, against)):
-        read = read_proteins(path)
-        say_notes(read.notes)
-        embedded = embed_proteins(read, folder, embedder=embedder, wanted=checkpoint.embedding, progress=not quiet)
-        sets.append(tuple(read.sequences))
+    for each in read:
+        say_notes(each.notes)
+        embedded = embed_proteins(each, folder, embedder=embedder, wanted=checkpoint.embedding, progress=not quiet)
     result = screen(
         checkpoint.model,
         embedded,
         *sets,
         out=out,
-        top_k=top_k,
-        threshold=threshold,
-        self_pairs=self_pairs,
-        calibration=checkpoint.calibration,
-        prevalence=prevalence,
+        **wanted,
         precision=precision,
         workers=workers,
         scheduler=scheduler,
