@@ -12,6 +12,7 @@ Shape letters: N proteins, Q queries, T targets.
 """
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -84,9 +85,8 @@ def _measure(hit, query_length: int, target_length: int) -> tuple[float, float]:
     return same / len(columns), covered
 
 
-def _align(query, targets: list, total: int) -> list[tuple[int, float, float]]:
-    """Return place, identity and coverage of each target that phmmer finds; E-values as in a search of `total`."""
-    pipeline = pyhmmer.plan7.Pipeline(_ALPHABET, Z=total, domZ=total, E=_E_VALUE)
+def _align(pipeline: pyhmmer.plan7.Pipeline, query, targets: list) -> list[tuple[int, float, float]]:
+    """Return place, identity and coverage of each target that phmmer finds."""
     hits = pipeline.search_seq(query, pyhmmer.easel.DigitalSequenceBlock(_ALPHABET, targets))
     lengths = {target.name: len(target) for target in targets}
     return [(int(hit.name), *_measure(hit, len(query), lengths[hit.name])) for hit in hits if hit.reported]
@@ -117,13 +117,17 @@ def find_neighbours(
     words = _word_table([*queries.values(), *targets.values()])
     candidates = _find_candidates(words[: len(names)], words[len(names) :])
     digital, digital_targets = _digitise(list(queries.values())), _digitise(list(targets.values()))
+    own = threading.local()  # a pipeline holds its matrices from one search to the next
+
+    def start() -> None:  # E-values are those of a search among all targets
+        own.pipeline = pyhmmer.plan7.Pipeline(_ALPHABET, Z=len(others), domZ=len(others), E=_E_VALUE)
 
     def search(place: int) -> list[tuple[str, str, float, float]]:
         near = [digital_targets[i] for i in candidates[place] if others[i] != names[place]]
-        found = _align(digital[place], near, len(others)) if near else []
+        found = _align(own.pipeline, digital[place], near) if near else []
         return [(names[place], others[i], *values) for i, *values in found]
 
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(threads or os.cpu_count(), initializer=start) as pool:
         rows = [row for found in pool.map(search, range(len(names))) for row in found]
     table = pd.DataFrame(rows, columns=_COLUMNS)
     return table[(table["identity"] >= identity) & (table["coverage"] >= coverage)].reset_index(drop=True)
