@@ -16,11 +16,11 @@ import torch
 from training import cpu_name
 
 from ppi_lib.encoder import PRESETS, MAEEncoder
-from ppi_lib.loop import resolve_precision
 from ppi_lib.masked import MaskedAutoencoder
 from ppi_lib.memory import keep_freed_memory
 from ppi_lib.patches import PatchBatch, draw_masks
 from ppi_lib.pretrain import SETTINGS
+from ppi_lib.settings import resolve_precision
 
 RESULT = Path(__file__).parent / "results" / "pretraining.json"
 

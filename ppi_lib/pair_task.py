@@ -15,11 +15,12 @@ from jaxtyping import Float, Int
 from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor, nn
 
-from ppi_lib.loop import LoopConfig, Task, resolve_precision, shuffled_batches
+from ppi_lib.loop import Task, shuffled_batches
 from ppi_lib.model import PPIClassifier
 from ppi_lib.parallel import team
 from ppi_lib.patches import PatchTable
 from ppi_lib.proteins import Pairs
+from ppi_lib.settings import LoopConfig, resolve_precision
 from ppi_lib.store import PatchStore
 from ppi_lib.tokens import TokenTable, encode_proteins, encode_table, score_pairs
 

@@ -14,11 +14,11 @@ from tqdm.auto import tqdm
 from ppi_lib.errors import InputError
 from ppi_lib.factors import encode_factors
 from ppi_lib.files import write_atomically
-from ppi_lib.loop import resolve_precision
 from ppi_lib.memory import keep_freed_memory
 from ppi_lib.model import PPIClassifier
 from ppi_lib.proteins import Pairs
 from ppi_lib.scorer import CHUNK, PairScorer
+from ppi_lib.settings import resolve_precision
 from ppi_lib.store import PatchStore
 
 

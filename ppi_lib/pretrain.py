@@ -23,11 +23,12 @@ from ppi_lib.checkpoint import save_encoder
 from ppi_lib.encoder import PRESETS, MAEEncoder
 from ppi_lib.errors import InputError
 from ppi_lib.files import make_folder, write_atomically
-from ppi_lib.loop import Callback, LoopConfig, Task, fit, resolve_precision, shuffled_batches
+from ppi_lib.loop import Callback, Task, fit, shuffled_batches
 from ppi_lib.masked import MaskedAutoencoder
 from ppi_lib.parallel import team
 from ppi_lib.patches import PatchBatch, PatchTable, describe_channels, draw_masks
 from ppi_lib.rebuild import reconstruction_table
+from ppi_lib.settings import LoopConfig, resolve_precision
 from ppi_lib.store import PatchStore
 from ppi_lib.tokens import encoder_fingerprint
 

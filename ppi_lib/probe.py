@@ -19,8 +19,8 @@ from sklearn.preprocessing import StandardScaler
 
 from ppi_lib.baselines import pair_features
 from ppi_lib.errors import InputError
-from ppi_lib.loop import resolve_precision
 from ppi_lib.proteins import Pairs, check_classes
+from ppi_lib.settings import resolve_precision
 from ppi_lib.store import PatchStore
 from ppi_lib.tokens import encode_proteins
 

@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ppi_lib.errors import InputError
-from ppi_lib.loop import resolve_precision
 from ppi_lib.masked import MaskedAutoencoder
 from ppi_lib.patches import PatchBatch, PatchTable, draw_masks
+from ppi_lib.settings import resolve_precision
 from ppi_lib.store import PatchStore
 
 _BATCH = 64

@@ -31,11 +31,11 @@ from ppi_lib.calibrate import Calibration
 from ppi_lib.errors import InputError
 from ppi_lib.factors import Factors, encode_factors, load_factors, save_factors
 from ppi_lib.files import make_folder, write_atomically
-from ppi_lib.loop import resolve_precision
 from ppi_lib.memory import keep_freed_memory
 from ppi_lib.model import PPIClassifier
 from ppi_lib.ranking import write_ranked
 from ppi_lib.scorer import PairScorer
+from ppi_lib.settings import resolve_precision
 from ppi_lib.store import PatchStore
 from ppi_lib.tokens import encoder_fingerprint
 

@@ -24,12 +24,13 @@ from ppi_lib.encoder import PRESETS
 from ppi_lib.errors import InputError
 from ppi_lib.evaluate import best_threshold
 from ppi_lib.files import make_folder, write_atomically
-from ppi_lib.loop import Callback, LoopConfig, fit, read_state, resolve_precision
+from ppi_lib.loop import Callback, fit, read_state
 from ppi_lib.model import PPIClassifier
 from ppi_lib.pair_task import PairTask
 from ppi_lib.parallel import team
 from ppi_lib.predict import predict_pairs
 from ppi_lib.proteins import Pairs, check_classes
+from ppi_lib.settings import LoopConfig, resolve_precision
 from ppi_lib.store import PatchStore
 from ppi_lib.tokens import encode_proteins, encoder_fingerprint
 

@@ -19,9 +19,9 @@ from tqdm.auto import tqdm
 
 from ppi_lib.calibrate import Calibration
 from ppi_lib.errors import InputError
-from ppi_lib.loop import resolve_precision
 from ppi_lib.model import PPIClassifier
 from ppi_lib.proteins import Pairs
+from ppi_lib.settings import resolve_precision
 from ppi_lib.store import PatchStore
 from ppi_lib.tokens import encode_proteins, score_pairs
 

@@ -10,7 +10,8 @@ pytest.importorskip("ipywidgets")
 from ppi_lib import dashboard
 from ppi_lib.dashboard import Dashboard, watch
 from ppi_lib.errors import InputError, Interrupted
-from ppi_lib.loop import LoopConfig, Progress, Task, fit
+from ppi_lib.loop import Progress, Task, fit
+from ppi_lib.settings import LoopConfig
 from ppi_lib.steering import LossCurve, Steering, format_numbers
 
 ROW = {"epoch": 1, "train_loss": 0.6, "validation_loss": 0.7, "validation_auroc": 0.8, "validation_auprc": 0.75}

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from ppi_lib.errors import InputError
-from ppi_lib.loop import LoopConfig, StopTraining, Task, fit, resolve_precision, shuffled_batches
+from ppi_lib.loop import StopTraining, Task, fit, shuffled_batches
+from ppi_lib.settings import LoopConfig, resolve_precision
 
 CONFIG = LoopConfig(epochs=6, learning_rate=0.05, precision="float32", monitor="validation_loss")
 

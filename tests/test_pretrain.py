@@ -8,11 +8,12 @@ from test_masked import encoder, same, wave_patches, write_store
 from ppi_lib.checkpoint import create_ppi_classifier
 from ppi_lib.encoder import PRESETS
 from ppi_lib.errors import InputError
-from ppi_lib.loop import LoopConfig, StopTraining, Task, fit
+from ppi_lib.loop import StopTraining, Task, fit
 from ppi_lib.masked import MaskedAutoencoder
 from ppi_lib.patches import PatchTable, draw_masks
 from ppi_lib.pretrain import PretrainConfig, pretrain_checkpoint, pretrain_encoder
 from ppi_lib.rebuild import channel_errors, rebuild, reconstruction_table
+from ppi_lib.settings import LoopConfig
 from ppi_lib.store import PatchStore
 
 CONFIG = PretrainConfig(
