@@ -83,7 +83,7 @@ def plant_sites(
     kinds: np.ndarray, *, domain: int, motif: int, conserved: float, median: int, generator: np.random.Generator
 ) -> Planted:
     """Make a protein of each of `kinds (N,)`; lengths are log-normal, within twice the domain and 1,502."""
-    families = kinds.max() // 2 + 1
+    families = int(kinds.max()) // 2 + 1
     locks = _signatures(families, domain, conserved, 0.9, generator)
     keys = _signatures(families, motif, 1.0, 0.9, generator)
     planted = Planted({}, {})
