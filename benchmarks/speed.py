@@ -217,7 +217,7 @@ def main() -> None:
     options = parser.parse_args()
     q = options.quick
     counts = (40, 32, 256, 8, 2_000, 60) if q else (200, 160, 16_384, 8, 1_000_000, 700)
-    growth, exact = ((20, 40), 200) if q else ((250, 500, 1000, 2000), 10_000)
+    growth, exact = ((60, 120), 200) if q else ((250, 500, 1000, 2000), 10_000)
     out = options.out or (None if q else RESULT)
     began, rows = time.monotonic(), []
     with tempfile.TemporaryDirectory() as store:

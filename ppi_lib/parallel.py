@@ -10,6 +10,7 @@ epoch and its rank. So with dropout a team of two is as random as one process, b
 same to rounding.
 """
 
+import atexit
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -119,4 +120,6 @@ def team() -> Team:
     from accelerate.utils import parse_flag_from_env
 
     cpu = parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available()
-    return Team(PartialState(cpu=cpu, timeout=_PATIENCE))
+    state = PartialState(cpu=cpu, timeout=_PATIENCE)
+    atexit.register(state.destroy_process_group)  # or its threads may still run when the process ends, which aborts it
+    return Team(state)
