@@ -30,6 +30,7 @@ _STYLE = (
     "body{font:16px/1.5 Arial,sans-serif;max-width:44em;margin:3em auto;padding:0 1em;color:#222}"
     "ul{list-style:none;padding:0}a{color:#0072B2;font-size:1.2em}li p{margin:.2em 0 1.4em}"
 )
+_WIDGET = "application/vnd.jupyter.widget-view+json"
 _PATHS = ("dataset", "fasta", "embedder")
 
 
@@ -40,6 +41,22 @@ def _import_papermill():
     except ImportError as error:
         raise InputError(f"{error}. Install what notebooks need: pip install 'ppi_lib[notebooks]'.") from error
     return papermill, nbconvert.HTMLExporter()
+
+
+def _write_page(exporter, notebook: Path) -> None:
+    """Write an executed notebook as HTML that fetches nothing.
+
+    Widgets, progress bars too, are left out: without a kernel they do nothing, and what draws them lies elsewhere.
+    """
+    import nbformat
+
+    node = nbformat.read(notebook, as_version=4)
+    node.metadata.pop("widgets", None)
+    for cell in node.cells:
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if _WIDGET not in output.get("data", ())]
+    html, _ = exporter.from_notebook_node(node, {"metadata": {"name": notebook.stem}})
+    notebook.with_suffix(".html").write_text(_REMOTE.sub("", html), encoding="utf-8")
 
 
 def _execute(notebook: Path, target: Path, parameters: dict, say: Callable[[str], None]) -> None:
@@ -56,8 +73,7 @@ def _execute(notebook: Path, target: Path, parameters: dict, say: Callable[[str]
         if error.ename == InputError.__name__:
             raise InputError(f"{notebook.name}: {error.evalue}") from None
         sys.exit(f"ppi: {said}")
-    html, _ = exporter.from_filename(str(copy))
-    copy.with_suffix(".html").write_text(_REMOTE.sub("", html), encoding="utf-8")
+    _write_page(exporter, copy)
     say(f"{'':{len(notebook.name)}} {time.monotonic() - began:.0f} s")
 
 
