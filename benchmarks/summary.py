@@ -38,6 +38,8 @@ def make_table(content: dict) -> str:
         f"float32, {rough['largest_difference']:.3f} in bfloat16 (rank correlation {rough['rank_correlation']:.5f}).",
         f"{last['proteins']:,} proteins, {last['pairs']:,} pairs, end to end: {number(last['seconds'])} s, "
         f"{last['peak_memory_gb']:.2f} GB.",
+        "",
+        "![Speeds, and how a screening grows](figures/speed.svg)",
     ]
     return "\n".join(lines)
 

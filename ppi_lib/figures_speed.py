@@ -1,5 +1,7 @@
 """The figure of the speed benchmark: each way beside the plain form, and what all against all costs as it grows."""
 
+from math import log10
+
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -47,9 +49,7 @@ def plot_speed(speed: pd.DataFrame, growth: pd.DataFrame) -> go.Figure:
 
 def _decades(speed: pd.DataFrame, top: float) -> list[float]:
     """Return the range of the logarithmic axis, with room for the numbers beside the points."""
-    from math import floor, log10
-
-    return [floor(log10(speed["per_second"].min())), log10(top) + 0.9]
+    return [log10(speed["per_second"].min()) - 0.3, log10(top) + 0.9]
 
 
 def _add_growth(figure: go.Figure, growth: pd.DataFrame) -> None:
