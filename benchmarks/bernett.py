@@ -24,9 +24,10 @@ from training import cpu_name
 
 from ppi_lib.assess import score_model
 from ppi_lib.baselines import run_baselines
+from ppi_lib.checkpoint import load_checkpoint
 from ppi_lib.datasets import Dataset, load_dataset
 from ppi_lib.embed import embed_proteins
-from ppi_lib.evaluate import bootstrap_difference, describe_difference
+from ppi_lib.evaluate import bootstrap_difference, bootstrap_intervals, describe_difference
 from ppi_lib.figures import plot_comparison, save_figure
 from ppi_lib.pretrain import pretrain_checkpoint
 from ppi_lib.probe import mean_tokens, probe_pairs
@@ -77,9 +78,9 @@ def calibration_errors(checkpoint, logits: np.ndarray, data: Dataset) -> dict:
     """Return the expected calibration error on the test before and after calibration."""
     of_test = logits[len(data.validation) :]
     found = {"as trained": 1 / (1 + np.exp(-of_test)), "calibrated": checkpoint.calibration.probabilities(of_test)}
-    rows = [Scored(name, "ours", p, np.resize(p, len(data.validation))) for name, p in found.items()]
-    table = evaluate_scored(rows, data.validation, data.test, draws=200).set_index("name")
-    return table[["ece", "ece_low", "ece_high"]].to_dict("index")
+    ids, cut = (data.test.a, data.test.b), checkpoint.threshold  # the calibration error asks for no threshold
+    errors = {n: bootstrap_intervals(data.test.labels, p, *ids, cut, draws=200)["ece"] for n, p in found.items()}
+    return {name: {"ece": one.value, "ece_low": one.low, "ece_high": one.high} for name, one in errors.items()}
 
 
 def areas_under_risk(checkpoint, store: PatchStore, scored: dict, data: Dataset, seeds: int) -> dict:
@@ -111,8 +112,6 @@ def join_seeds(scored: dict, way: str, seeds: int) -> Scored:
 
 def probe(store: PatchStore, data: Dataset, out: Path, seeds: int) -> dict[str, float]:
     """Return the validation AUROC of a linear probe on mean tokens of a random and of the pretrained encoder."""
-    from ppi_lib.checkpoint import load_checkpoint
-
     proteins = [*data.train.proteins, *data.validation.proteins]
     return {
         way: probe_pairs(
