@@ -10,6 +10,7 @@ checkpoint; the same cell run again goes on from the last whole epoch.
 """
 
 import asyncio
+import ctypes
 import os
 import sys
 import time
@@ -205,6 +206,7 @@ async def _run(board: "Dashboard | TextLine", train: Callable[..., Any], *argume
         steering.wait_for_start()
         return train(*arguments, callbacks=[steering], **options)
 
+    _free_worker_threads()
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(run)
         try:
@@ -223,6 +225,18 @@ async def _run(board: "Dashboard | TextLine", train: Callable[..., Any], *argume
         raise Interrupted(f"{kept}. Run the cell again to go on from the last whole epoch.")
     board.refresh()
     return future.result()
+
+
+def _free_worker_threads() -> None:
+    """End the OpenMP threads of this thread, which waits now: the training has its own.
+
+    With more of them than cores GNU's OpenMP puts each to sleep between any two operations, and a small model trains at
+    less than half its speed.
+    """
+    try:
+        ctypes.CDLL(None).omp_pause_resource_all(1)  # omp.h: omp_pause_soft; new ones start when they are needed
+    except (AttributeError, OSError, TypeError):  # another system or OpenMP
+        return
 
 
 def _show_history(result: Any) -> None:
