@@ -1,8 +1,11 @@
 """The dashboard: buttons that are obeyed, numbers that are right, errors that come through, and bounded memory."""
 
 import asyncio
+import os
+from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 pytest.importorskip("ipywidgets")
@@ -174,3 +177,23 @@ def test_the_numbers_say_speed_and_time_left():
     assert "50 pairs per second" in text  # 100 pairs a step
     assert "0:30 left at most" in text  # 15 steps
     assert "best epoch 1" in text
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads by /proc")
+def test_the_training_has_no_more_openmp_threads_than_it_asks_for():
+    def count() -> int:
+        return len(os.listdir("/proc/self/task"))
+
+    def grow(callbacks):
+        torch.ones(2**22).add_(1)
+        found.append(count())
+
+    threads, found = torch.get_num_threads(), []
+    torch.set_num_threads(3)
+    try:
+        torch.ones(2**22).add_(1)  # starts two more, here
+        before = count()
+        asyncio.run(watch(grow))
+        assert found == [before + 1]  # the training's thread and its two, less the two that waited here
+    finally:
+        torch.set_num_threads(threads)
