@@ -18,7 +18,7 @@ run: $(READY)
 	$(BIN)/ppi run --dataset $(DATASET)
 
 test: $(READY)
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 	$(BIN)/pytest --nbmake --nbmake-kernel=python3 --nbmake-timeout=600 notebooks
 
 lab: $(READY)

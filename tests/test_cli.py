@@ -12,7 +12,8 @@ from ppi_lib import cli
 from ppi_lib.checkpoint import create_ppi_classifier, load_checkpoint
 from ppi_lib.datasets import make_demo
 from ppi_lib.encoder import PRESETS
-from ppi_lib.proteins import write_fasta, write_pairs
+from ppi_lib.proteins import read_proteins, write_fasta, write_pairs
+from tests.test_truth import write_pdb
 
 
 @pytest.fixture(scope="module")
@@ -180,13 +181,18 @@ def test_pretrain_leaves_an_encoder_that_a_classifier_takes(files, tmp_path, mon
 def test_attribute_leaves_tables_and_figures(files, run, tmp_path, monkeypatch, capsys):
     pairs = pd.read_csv(files / "test.tsv", sep="\t")
     a, b = pairs.iloc[0, :2]
+    sequences = read_proteins(files / "proteins.fasta").sequences
+    write_pdb(tmp_path / "x.pdb", {"H": (sequences[a], 5.0, 1), "L": (sequences[b], 0.0, 1)})
     arguments = (run, files / "proteins.fasta", a, b, "--out", tmp_path / "e", "--samples", 3, "--quiet")
-    status, out, err = ppi(monkeypatch, capsys, "attribute", *arguments)
+    complex_ = ("--structure", tmp_path / "x.pdb", "--chains", "H", "L")
+    status, out, err = ppi(monkeypatch, capsys, "attribute", *arguments, *complex_)
     assert status == 0, err
     assert re.search(r"The highest score, \S+, is that of residues \d+ to \d+ of DEMO", out)
     table = pd.read_csv(tmp_path / "e" / "patches.csv")
     assert table["protein"].unique().tolist() == [a, b]
     assert set(pd.read_csv(tmp_path / "e" / "weights.csv")["layer"]) == {1, 2}
+    assert "Interface: " in out
+    assert set(pd.read_csv(tmp_path / "e" / "interface.csv")["method"]) == {"shapley_tokens"}
 
 
 def test_one_table_is_split_by_protein(tmp_path, monkeypatch, capsys):
@@ -323,6 +329,10 @@ def bad_calls(files, run, folder):
             folder / "r",
         ),
         "has no protein NOPE": ("attribute", run, fasta, "DEMO0001", "NOPE", "--out", folder / "e"),
+        "there is no such file. Check": (
+            *("attribute", run, fasta, "DEMO0001", "DEMO0002", "--out", folder / "e"),
+            *("--structure", folder / "nowhere.pdb"),
+        ),
         "steps is 0": ("attribute", run, fasta, "DEMO0001", "DEMO0002", "--steps", 0, "--out", folder / "e"),
         "epochs is 0": ("train", "--dataset", "demo", "--epochs", 0, "--out", folder / "r"),
         "expected -p NAME VALUE": ("run-notebook", "05_evaluate", "-p", "dataset"),

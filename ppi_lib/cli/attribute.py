@@ -32,6 +32,8 @@ def attribute(
     steps: Annotated[int, typer.Option(help="Steps of an integral.")] = 64,
     samples: Annotated[int, typer.Option(help="Orders that a Shapley value is the mean of.")] = 25,
     seed: Annotated[int, typer.Option(help="Of the sampled orders.")] = 0,
+    structure: Annotated[Path | None, typer.Option(help="PDB or mmCIF file of the complex, to hold scores to.")] = None,
+    chains: Annotated[tuple[str, str], typer.Option(help="Its chains of both proteins.")] = ("A", "B"),
     store: Store = None,
     embedder: EmbedderName = None,
     quiet: Quiet = False,
@@ -46,6 +48,7 @@ def attribute(
     from ppi_lib.errors import InputError
     from ppi_lib.files import make_folder
     from ppi_lib.proteins import read_proteins
+    from ppi_lib.structure import read_interface
 
     config = AttributionConfig(steps=steps, samples=samples, seed=seed)
     checkpoint = load_checkpoint(run)
@@ -55,6 +58,7 @@ def attribute(
         raise InputError(f"{proteins}: has no protein {missing[0]}. Check the id, or give the file that has it.")
     read = read.take(sorted(set(pair)))
     say_notes(read.notes)
+    interface = None if structure is None else read_interface(structure, *chains, pair, dict(read.sequences))
     make_folder(out)
     with tempfile.TemporaryDirectory() as folder:
         options = {"embedder": embedder, "wanted": checkpoint.embedding, "progress": not quiet}
@@ -62,6 +66,26 @@ def attribute(
         patches = attribute_patches(checkpoint.model, embedded, pair, method.value, config=config)
         weights = attribute_weights(checkpoint.model, embedded, pair, config=config)
     _write(patches, weights, read.sequences, checkpoint.calibration, out)
+    if interface is not None:
+        _hold_to(interface, patches, out)
+
+
+def _hold_to(interface, patches, out: Path) -> None:
+    """Leave how the patches meet the interface in `out`, and say it."""
+    from ppi_lib.truth import find_interfaces
+
+    where = patches.coordinates
+    pair = where.protein_a, where.protein_b
+    residues = interface.residues_a, interface.residues_b
+    row = find_interfaces([patches], {pair: residues})
+    path = out / "interface.csv"
+    row.to_csv(path, index=False)
+    found = row.iloc[0]
+    typer.echo(
+        f"Interface: {len(residues[0])} and {len(residues[1])} residues. AUROC of the patches {found['auroc']:.2f} "
+        f"(interface turned along the sequence {found['auroc_null']:.2f}), enrichment {found['enrichment']:.2f} "
+        f"({found['enrichment_null']:.2f}). Written: {path}."
+    )
 
 
 def _write(patches, weights, sequences, calibration, out: Path) -> None:
