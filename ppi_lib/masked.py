@@ -7,7 +7,8 @@ rebuilds every patch.
 
 The choice worth knowing: most of a patch is noise that nobody can predict. Patches are rebuilt in standardised
 units (mean 0, deviation 1 over the training proteins), and `target_weight` says how much each channel counts; it
-sums to one, so that the training mean as the answer has a loss of about 1.
+sums to one, so that the training mean as the answer has a loss of about 1. Visible patches can be rebuilt too
+(`visible_weight` of the loss): else tokens forget their own patch, which is what pairs are told by.
 
 Shape letters: B proteins, P patches, V visible patches, T = V + 1 tokens (CLS in front), E embedding width, D encoder
 width, W decoder width.
@@ -121,8 +122,22 @@ class MaskedAutoencoder(nn.Module):
         return self.decoder(self.encode_visible(values, lengths, columns), columns, real)
 
     def loss(
-        self, values: Float[Tensor, "B P E"], lengths: Int[Tensor, " B"], masked: Bool[Tensor, "B P"]
+        self,
+        values: Float[Tensor, "B P E"],
+        lengths: Int[Tensor, " B"],
+        masked: Bool[Tensor, "B P"],
+        visible_weight: float = 0.0,
     ) -> Float[Tensor, ""]:
-        """Return the weighted squared error of the masked patches, summed over them."""
-        error = self(values, lengths, masked)[masked].float() - self.target(values[masked])
-        return (error.square() @ self.target_weight).sum()
+        """Return the weighted squared error of the masked patches, summed over them.
+
+        With `visible_weight` that many times the mean error of its protein's visible patches is added for each. There a
+        channel counts by its variance, so that tokens keep what is loud in their own patch.
+        """
+        error = (self(values, lengths, masked).float() - self.target(values)).square()
+        total = (error[masked] @ self.target_weight).sum()
+        if visible_weight:
+            visible = patch_mask(lengths, values.shape[1], self.encoder.config.patch) & ~masked
+            loudness = self.target_deviation.square()
+            seen = (error @ (loudness / loudness.sum()) * visible).sum(dim=1) / visible.sum(dim=1)
+            total = total + visible_weight * (masked.sum(dim=1) * seen).sum()
+        return total

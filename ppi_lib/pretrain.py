@@ -2,7 +2,9 @@
 
 It is trained as a masked autoencoder (`masked.py`): it reads some patches of a protein, and from their tokens the
 hidden ones are rebuilt, weighted by how much of a channel can be told from its neighbours (`Channels.predictable`).
-`rebuild.py` says how well, beside what is trivially possible.
+The visible ones are rebuilt as well, so that a token keeps its own patch: without it a frozen encoder served bernett's
+pairs far worse (validation AUROC .582, with it .614, random weights .618). `rebuild.py` says how well hidden patches
+are rebuilt, beside what is trivially possible.
 
 Shape letters: E embedding width.
 """
@@ -41,6 +43,8 @@ class PretrainConfig(LoopConfig):
     monitor: str = "validation_loss"
     mask_ratio: float = 0.75
     """Share of a protein's patches that are hidden, above 0 and below 1; at least one is hidden and one is seen."""
+    visible_weight: float = 1.0
+    """How much rebuilding a visible patch counts beside a hidden one; at 0 tokens may forget their own patch."""
     batch_size: int = 64
     """Proteins of one optimiser step; those of like length go together."""
     micro_batch: int = 64
@@ -58,6 +62,8 @@ class PretrainConfig(LoopConfig):
         super().__post_init__()
         if not 0 < self.mask_ratio < 1:
             raise InputError(f"mask_ratio is {self.mask_ratio}; expected above 0 and below 1.")
+        if not self.visible_weight >= 0:
+            raise InputError(f"visible_weight is {self.visible_weight}; expected 0 or more.")
         for name in ("batch_size", "micro_batch", "decoder_width", "decoder_layers", "decoder_heads"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least 1.")
@@ -117,15 +123,18 @@ class _MaskedTask:
 
     def loss(self, micro_batch: tuple[PatchBatch, int]) -> Tensor:
         batch, hidden = micro_batch
-        return self.model.loss(*(tensor.to(self.device) for tensor in batch)) / hidden
+        return self._sum(batch, self.config.visible_weight) / hidden
+
+    def _sum(self, batch: PatchBatch, visible_weight: float) -> Tensor:
+        return self.model.loss(*(tensor.to(self.device) for tensor in batch), visible_weight)
 
     def validate(self) -> dict[str, float]:
-        """Return the mean loss of the validation proteins, whose masks are the same in every epoch."""
+        """Return the mean error of the validation proteins' hidden patches; the masks are the same in every epoch."""
         dtype, total = resolve_precision(self.config.precision, self.device), 0.0
         order = torch.argsort(self.validation.counts, stable=True)
         with torch.no_grad(), torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
             for places in team().parts(order, self.config.micro_batch):
-                total += self.loss((self.validation.gather(places, self.validation_masks), 1)).item()
+                total += self._sum(self.validation.gather(places, self.validation_masks), 0.0).item()
         total = team().sum(torch.tensor(total, dtype=torch.float64)).item()
         return {"validation_loss": total / int(self.validation_masks.sum())}
 

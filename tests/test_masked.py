@@ -1,3 +1,4 @@
+import copy
 import dataclasses
 import hashlib
 
@@ -136,11 +137,12 @@ def test_each_hidden_place_is_rebuilt_in_its_own_way(autoencoder):
     assert (rebuilt[0] - rebuilt[1:]).abs().amax(dim=1).min() > 1e-3
 
 
-def test_padding_and_batch_mates_do_not_change_the_loss(autoencoder):
+@pytest.mark.parametrize("visible_weight", [0.0, 2.0])
+def test_padding_and_batch_mates_do_not_change_the_loss(autoencoder, visible_weight):
     values, lengths, masked = batch(10, 3, 7)
-    together = autoencoder.loss(values, lengths, masked)
+    together = autoencoder.loss(values, lengths, masked, visible_weight)
     alone = [
-        autoencoder.loss(values[i : i + 1, :count], lengths[i : i + 1], masked[i : i + 1, :count])
+        autoencoder.loss(values[i : i + 1, :count], lengths[i : i + 1], masked[i : i + 1, :count], visible_weight)
         for i, count in enumerate((10, 3, 7))
     ]
     assert together.item() == pytest.approx(sum(loss.item() for loss in alone), rel=1e-5)
@@ -153,6 +155,19 @@ def test_the_loss_is_over_hidden_real_patches_weighted_by_channel(autoencoder):
         ((rebuilt[i, j] - values[i, j]) ** 2 * torch.arange(12.0) / 66).sum() for i, j in masked.nonzero().tolist()
     )
     assert autoencoder.loss(values, lengths, masked).item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_visible_patches_count_by_variance_and_as_often_as_hidden_ones(autoencoder):
+    values, lengths, masked = batch(6, 4)
+    autoencoder = copy.deepcopy(autoencoder)
+    autoencoder.set_target(torch.zeros(12), torch.arange(1.0, 13), torch.arange(12.0))
+    error = (autoencoder(values, lengths, masked) - values / torch.arange(1.0, 13)).square()
+    loudness = torch.arange(1.0, 13).square() / torch.arange(1.0, 13).square().sum()
+    expected = autoencoder.loss(values, lengths, masked).item()
+    for protein, count in enumerate((6, 4)):
+        visible = error[protein, :count][~masked[protein, :count]]
+        expected += 3 * masked[protein].sum().item() * (visible @ loudness).mean().item()
+    assert autoencoder.loss(values, lengths, masked, 3.0).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_gradient_checkpointing_gives_the_same_gradients(autoencoder):

@@ -72,7 +72,7 @@ def test_the_table_is_by_group_and_ends_with_the_loss(autoencoder, waves):
 
 
 def test_it_beats_what_is_trivially_possible_on_held_out_proteins(waves):
-    config = dataclasses.replace(CONFIG, epochs=12, mask_ratio=0.5)
+    config = dataclasses.replace(CONFIG, epochs=12, mask_ratio=0.5, visible_weight=0.0)
     groups = {"wave": slice(0, 8), "noise": slice(8, 10)}
     result = pretrain_encoder(encoder(), waves, waves.ids, config=config, groups=groups)
     errors = result.reconstruction.set_index("group")
@@ -187,6 +187,8 @@ def test_bad_arguments_are_refused(waves, tiny):
     ("bad", "message"),
     [
         ({"mask_ratio": 0.0}, "mask_ratio is 0.0"),
+        ({"visible_weight": -1.0}, "visible_weight is -1.0"),
+        ({"visible_weight": float("nan")}, "visible_weight is nan"),
         ({"mask_ratio": 1.0}, "mask_ratio is 1.0"),
         ({"mask_ratio": float("nan")}, "mask_ratio is nan"),
         ({"batch_size": 0}, "batch_size is 0"),

@@ -24,6 +24,7 @@ def pretrain(
     batch_size: Annotated[int | None, typer.Option(help="Proteins of an optimiser step.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the schedule.")] = None,
     mask_ratio: Annotated[float | None, typer.Option(help="Share of a protein's patches that are hidden.")] = None,
+    visible_weight: Annotated[float | None, typer.Option(help="How much rebuilding the others counts.")] = None,
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Less memory for more time.")
     ] = False,
@@ -42,7 +43,8 @@ def pretrain(
 
     if (dataset is None) == (proteins is None):
         raise InputError("Give a FASTA file or --dataset, one of them; see `ppi pretrain --help`.")
-    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "mask_ratio": mask_ratio}
+    given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
+    given |= {"mask_ratio": mask_ratio, "visible_weight": visible_weight}
     settings = {name: value for name, value in given.items() if value is not None}
     config = replace(SETTINGS[size.value], seed=seed, gradient_checkpointing=gradient_checkpointing, **settings)
     make_folder(out)
