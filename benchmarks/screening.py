@@ -9,7 +9,7 @@ Parts, each a process of its own that writes its section of benchmarks/results/s
 - growth: time and memory over the number of proteins;
 - predict: a table of random pairs;
 - large: 5,000 proteins, every one of the 12.5 million pairs kept, end to end, and its file read back; only when named
-  (a quarter of an hour on 2 cores).
+  (5 minutes on 2 cores with AMX).
 
 v5, random sequences of human lengths. Weights are random with the inputs standardised as training does it, or those
 of `--run`.
