@@ -56,7 +56,7 @@ TWO = {"P12345": "MKVLAA", "Q99999": "GGAW"}
         "uniprotID|sequence\nP12345|MKVLAA\nQ99999|GGAW\n",
         "length,Sequence,Accession\n6,MKVLAA,P12345\n4,GGAW,Q99999\n",
         b"\xef\xbb\xbf>P12345\nMKVLAA\n>Q99999\nGGAW\n",
-        gzip.compress(b">P12345\nMKVLAA\n>Q99999\nGGAW\n"),
+        gzip.compress(b">P12345\nMKVLAA\n>Q99999\nGGAW\n", mtime=0),
     ],
 )
 def test_every_form_of_the_same_proteins_reads_the_same(tmp_path, content):
