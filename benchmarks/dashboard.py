@@ -8,7 +8,6 @@ benchmarks/results/dashboard.json and prints a table.
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import time
@@ -178,6 +177,7 @@ def main() -> None:
     import tempfile
 
     import torch
+    from training import cpu_name
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="trainings with and without, in turns")
@@ -196,7 +196,7 @@ def main() -> None:
         finally:
             kernel.client.stop_channels()
             kernel.manager.shutdown_kernel(now=True)
-    found["machine"] = {"processor": platform.machine(), "threads": torch.get_num_threads(), "python": sys.version[:6]}
+    found["machine"] = {"cpu": cpu_name(), "threads": torch.get_num_threads(), "python": sys.version[:6]}
     RESULT.write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found, indent=2))
 

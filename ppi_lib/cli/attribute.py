@@ -33,7 +33,7 @@ def attribute(
     samples: Annotated[int, typer.Option(help="Orders that a Shapley value is the mean of.")] = 25,
     seed: Annotated[int, typer.Option(help="Of the sampled orders.")] = 0,
     structure: Annotated[Path | None, typer.Option(help="PDB or mmCIF file of the complex, to hold scores to.")] = None,
-    chains: Annotated[tuple[str, str], typer.Option(help="Its chains of both proteins.")] = ("A", "B"),
+    chains: Annotated[tuple[str, str], typer.Option(help="Chains of both proteins in --structure.")] = ("A", "B"),
     store: Store = None,
     embedder: EmbedderName = None,
     quiet: Quiet = False,
