@@ -84,7 +84,7 @@ _HELD_OUT = 0.1
 
 class PretrainResult(NamedTuple):
     history: pd.DataFrame
-    """One row an epoch."""
+    """One row an epoch; `train_loss` counts visible patches too, `validation_loss` is of hidden ones alone."""
     best_epoch: int
     """The epoch whose weights the encoder has now."""
     stopped: str

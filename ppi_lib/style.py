@@ -83,7 +83,8 @@ def draw_dark(folder: str | Path) -> list[Path]:
     made = []
     for kind, scale in (("svg", 1), ("png", 300 / 96)):
         paths = [path.with_name(f"{path.stem}_dark.{kind}") for path in found]
-        pio.write_images(figures, paths, scale=scale)
+        sizes = {side: [figure.layout[side] for figure in figures] for side in ("width", "height")}
+        pio.write_images(figures, paths, scale=scale, **sizes)
         made += paths
     return made
 

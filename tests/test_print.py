@@ -172,5 +172,9 @@ def test_a_folder_of_figures_is_drawn_dark(tmp_path, made):
         *("plot_roc_dark.png", "plot_roc_dark.svg", "plot_tracks_dark.png", "plot_tracks_dark.svg")
     ]
     assert "rgb(20, 24, 29)" in (tmp_path / "plot_roc_dark.svg").read_text()
+    for name in ("plot_roc", "plot_tracks"):  # of the same size, or text would be smaller
+        light, dark = ((tmp_path / f"{name}{kind}.svg").read_text() for kind in ("", "_dark"))
+        size = re.compile(r'<svg[^>]* width="[\d.]+" height="[\d.]+"')
+        assert size.search(light)[0] == size.search(dark)[0]
     with pytest.raises(InputError, match="no figures here"):
         draw_dark(tmp_path / "nowhere")
