@@ -27,7 +27,7 @@ from ppi_lib.baselines import run_baselines
 from ppi_lib.checkpoint import load_checkpoint
 from ppi_lib.datasets import Dataset, load_dataset
 from ppi_lib.embed import embed_proteins
-from ppi_lib.evaluate import bootstrap_difference, bootstrap_intervals, describe_difference
+from ppi_lib.evaluate import best_threshold, bootstrap_difference, bootstrap_intervals, describe_difference
 from ppi_lib.figures import plot_comparison, save_figure
 from ppi_lib.pretrain import pretrain_checkpoint
 from ppi_lib.probe import mean_tokens, probe_pairs
@@ -86,6 +86,7 @@ def calibration_errors(checkpoint, logits: np.ndarray, data: Dataset) -> dict:
 def areas_under_risk(checkpoint, store: PatchStore, scored: dict, data: Dataset, seeds: int) -> dict:
     """Return the mean risk over all coverages for four ways of being sure; the error rate is that of being blind."""
     labels, one = data.test.labels, scored["random", 0]
+    threshold = best_threshold(data.validation.labels, one.validation_probabilities)
     samples = summarise_samples(
         sample_logits(checkpoint.model, store, data.test, progress=False), checkpoint.calibration
     )
@@ -97,10 +98,9 @@ def areas_under_risk(checkpoint, store: PatchStore, scored: dict, data: Dataset,
         f"deviation of {seeds} trainings": -spread,
     }
     found = {
-        name: risk_coverage(labels, one.probabilities, checkpoint.threshold, confidence).area
-        for name, confidence in ways.items()
+        name: risk_coverage(labels, one.probabilities, threshold, confidence).area for name, confidence in ways.items()
     }
-    return found | {"error rate": risk_coverage(labels, one.probabilities, checkpoint.threshold).error_rate}
+    return found | {"error rate": risk_coverage(labels, one.probabilities, threshold).error_rate}
 
 
 def join_seeds(scored: dict, way: str, seeds: int) -> Scored:

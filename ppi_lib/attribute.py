@@ -35,6 +35,7 @@ from ppi_lib.attribution import (
     WEIGHT_METHODS,
     AttributionConfig,
     attention_batch,
+    refine,
     score_patches,
     weight_batch,
 )
@@ -103,10 +104,12 @@ def _cut(values: Tensor, batch: Batch, row: int) -> np.ndarray:
     return values[row][..., batch.patches.real[row]].cpu().numpy()
 
 
-def _warn_of_gaps(found: Sequence[PatchAttribution | WeightAttribution], config: AttributionConfig) -> None:
+def _warn_of_gaps(
+    found: Sequence[PatchAttribution | WeightAttribution | ResidueAttribution], config: AttributionConfig
+):
     """Say so where an integral did not reach the difference that it should sum to."""
     off = [one for one in found if abs(one.error) > 0.01 * abs(one.logit - one.baseline_logit)]
-    if off and found[0].method.startswith("integrated"):
+    if off:
         worst = max(off, key=lambda one: abs(one.error))
         warnings.warn(
             f"{len(off)} of {len(found)} integrals are off by more than 1% of the logit difference, the worst by "
@@ -137,7 +140,8 @@ def explain_pairs(
                 about = batch.coordinates[row], method, _cut(scores, batch, row)
                 found[place] = PatchAttribution(*about, batch.logits[row], baselines[row].item())
     ordered = [found[place] for place in range(len(pairs))]
-    _warn_of_gaps(ordered, config)
+    if method.startswith("integrated"):
+        _warn_of_gaps(ordered, config)
     return ordered
 
 
@@ -161,7 +165,8 @@ def explain_weights(
                 about = batch.coordinates[row], method, *parts
                 found[place] = WeightAttribution(*about, batch.logits[row], baselines[row].item())
     ordered = [found[place] for place in range(len(pairs))]
-    _warn_of_gaps(ordered, config)
+    if method.startswith("integrated"):
+        _warn_of_gaps(ordered, config)
     return ordered
 
 
@@ -229,16 +234,18 @@ def attribute_residues(
         (batch,) = read_batches(model, embeddings, [pair], baseline=baseline, config=config)
         x = batch.patches
         residues = [torch.as_tensor(embeddings[p], dtype=torch.float32).to(x.a.device)[None] for p in pair]
-        scores = _integrate_residues(model, residues, x, config)
         with torch.no_grad():
-            low = model(Patches(x.base_a, x.lengths_a), Patches(x.base_b, x.lengths_b)).item()
-        return ResidueAttribution(batch.coordinates[0], *scores, batch.logits[0], low)
+            low = model(Patches(x.base_a, x.lengths_a), Patches(x.base_b, x.lengths_b))
+        scores = _integrate_residues(model, residues, x, torch.tensor(batch.logits, device=low.device) - low, config)
+        found = ResidueAttribution(batch.coordinates[0], *scores, batch.logits[0], low.item())
+    _warn_of_gaps([found], config)
+    return found
 
 
 def _integrate_residues(
-    model: PPIClassifier, residues: list[Tensor], x: PairInputs, config: AttributionConfig
+    model: PPIClassifier, residues: list[Tensor], x: PairInputs, difference: Tensor, config: AttributionConfig
 ) -> list[np.ndarray]:
-    """Return the integrated gradients of the residues of one pair, A's and B's."""
+    """Return the integrated gradients of the residues of one pair, A's and B's, refined until they are complete."""
     from captum.attr import IntegratedGradients
 
     patch = model.config.patch
@@ -250,5 +257,10 @@ def _integrate_residues(
 
     rows = max(1, config.batch_patches // x.real.shape[1])
     integrals = IntegratedGradients(logits)
-    found = integrals.attribute(tuple(residues), bases, n_steps=config.steps, internal_batch_size=rows)
-    return [part.detach().sum(dim=-1)[0].cpu().numpy() for part in found]
+
+    def integrate(_, config):
+        found = integrals.attribute(tuple(residues), bases, n_steps=config.steps, internal_batch_size=rows)
+        return torch.cat([part.detach().sum(dim=-1) for part in found], dim=1)
+
+    found = refine(integrate, difference, config)[0].cpu().numpy()
+    return np.split(found, [residues[0].shape[1]])

@@ -7,6 +7,7 @@ when asked for.
 Shape letters: B pairs, K cross-attention layers, H heads, P patches of A, Q patches of B, T = P + Q.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -80,6 +81,27 @@ def attention_batch(model: PPIClassifier, tokens: PairInputs) -> Float[Tensor, "
     return torch.stack(found.attention, dim=1)
 
 
+def refine(
+    integrate: Callable[[Bool[Tensor, " B"], AttributionConfig], Float[Tensor, "M *S"]],
+    differences: Float[Tensor, " B"],
+    config: AttributionConfig,
+) -> Float[Tensor, "B *S"]:
+    """Return the integrals of all pairs; those that miss the difference of their logits again, with twice the steps.
+
+    `integrate` takes which of the pairs to do.
+    """
+    found = integrate(torch.ones_like(differences, dtype=torch.bool), config)
+    while 2 * config.steps <= config.most_steps and (off := misses(found, differences)).any():
+        config = replace(config, steps=2 * config.steps)
+        found[off] = integrate(off, config)
+    return found
+
+
+def misses(scores: Float[Tensor, "B *S"], differences: Float[Tensor, " B"]) -> Bool[Tensor, " B"]:
+    """Say which scores sum to something more than 1% off the difference of the logits."""
+    return (scores.flatten(1).sum(dim=1) - differences).abs() > 0.01 * differences.abs()
+
+
 def weight_batch(model: PPIClassifier, tokens: PairInputs, method: str, config: AttributionConfig) -> WeightBatch:
     """Attribute the logits of a batch to the attention weights of all layers."""
     from captum.attr import InputXGradient, IntegratedGradients
@@ -90,18 +112,25 @@ def weight_batch(model: PPIClassifier, tokens: PairInputs, method: str, config: 
     def logits(w, read, real):
         return model.score_weights(on_simplex(w, real), read)
 
-    if method == "gradient_weights":
-        found = InputXGradient(logits).attribute(weights.requires_grad_(), additional_forward_args=(read, real))
-    else:
-        found = IntegratedGradients(logits).attribute(
-            weights,
-            uniform,
-            additional_forward_args=(read, real),
-            n_steps=config.steps,
-            internal_batch_size=max(len(weights), _rows(tokens, TOKENS_PER_PATCH * config.batch_patches)),
+    def integrate(rows, config):
+        return (
+            IntegratedGradients(logits)
+            .attribute(
+                weights[rows],
+                uniform[rows],
+                additional_forward_args=(read[rows], real[rows]),
+                n_steps=config.steps,
+                internal_batch_size=max(int(rows.sum()), _rows(tokens, TOKENS_PER_PATCH * config.batch_patches)),
+            )
+            .detach()
         )
+
     with torch.no_grad():
-        return WeightBatch(weights.detach(), found.detach(), logits(uniform, read, real))
+        low, high = (logits(w, read, real) for w in (uniform, weights))
+    if method == "integrated_weights":
+        return WeightBatch(weights, refine(integrate, high - low, config), low)
+    found = InputXGradient(logits).attribute(weights.requires_grad_(), additional_forward_args=(read, real))
+    return WeightBatch(weights.detach(), found.detach(), low)
 
 
 def _feature_masks(x: PairInputs) -> tuple[Tensor, Tensor]:
@@ -142,33 +171,13 @@ class PatchBatch(NamedTuple):
     """NaN for attention, which has no baseline."""
 
 
-def misses(scores: Float[Tensor, "B T"], differences: Float[Tensor, " B"]) -> Bool[Tensor, " B"]:
-    """Say which scores sum to something more than 1% off the difference of the logits."""
-    return (scores.sum(dim=1) - differences).abs() > 0.01 * differences.abs()
-
-
 def score_patches(
     model: PPIClassifier, x: PairInputs, tokens: PairInputs, method: str, config: AttributionConfig
 ) -> PatchBatch:
     """Score the patches of a batch by `method`; `tokens` are what `encode_inputs` made of `x`.
 
-    Integrals of tokens and patches are refined until they are complete.
+    Integrals are refined until they are complete.
     """
-    found = _score_once(model, x, tokens, method, config)
-    if method not in ("integrated_tokens", "integrated_patches"):
-        return found
-    with torch.no_grad():
-        differences = token_logits(model)(tokens.a, tokens.b, *tokens.lengths) - found.baseline_logits
-    while 2 * config.steps <= config.most_steps and (off := misses(found.scores, differences)).any():
-        config = replace(config, steps=2 * config.steps)
-        again = _score_once(model, x.take(off), tokens.take(off), method, config)
-        found.scores[off] = again.scores
-    return found
-
-
-def _score_once(
-    model: PPIClassifier, x: PairInputs, tokens: PairInputs, method: str, config: AttributionConfig
-) -> PatchBatch:
     kind, level = method.split("_") if "_" in method else (method, "")
     if kind == "attention":
         scores = attention_batch(model, tokens).mean(dim=(1, 2))
@@ -178,6 +187,11 @@ def _score_once(
         return PatchBatch(found.attributions.sum(dim=(1, 2)), found.baseline_logits)
     read = tokens if level == "tokens" else x
     logits = token_logits(model) if level == "tokens" else patch_logits(model)
-    scores = value_batch(model, read, kind, level, config)
     with torch.no_grad():
-        return PatchBatch(scores, logits(read.base_a, read.base_b, *read.lengths))
+        low, high = (logits(*values, *read.lengths) for values in ((read.base_a, read.base_b), (read.a, read.b)))
+    if kind == "integrated":
+        return PatchBatch(
+            refine(lambda rows, config: value_batch(model, read.take(rows), kind, level, config), high - low, config),
+            low,
+        )
+    return PatchBatch(value_batch(model, read, kind, level, config), low)

@@ -38,8 +38,8 @@ class Finding(NamedTuple):
 class Audit(NamedTuple):
     findings: tuple[Finding, ...]
     tables: dict[str, pd.DataFrame]
-    """What the findings rest on: `classes`, `shared_pairs`, `conflicts`, `duplicates`, `neighbours`, `degree` and
-    `without_biology`."""
+    """What the findings rest on: `classes`, `shared_pairs`, `conflicts`, `duplicates`, `searched` (the proteins that
+    neighbours were looked for), `neighbours`, `degree` and `without_biology`."""
 
     def format(self) -> str:
         """Return a line for each finding."""
@@ -169,9 +169,12 @@ def _judge_duplicates(table: pd.DataFrame) -> Finding:
     )
 
 
-def _neighbours(splits, sequences, identity, coverage, sample, seed, threads) -> tuple[pd.DataFrame, str]:
-    """Near neighbours of validation and test proteins among those of earlier splits; and a word if only a sample."""
-    before, tables, said = [], [], ""
+def _neighbours(splits, sequences, identity, coverage, sample, seed, threads) -> tuple[dict[str, pd.DataFrame], str]:
+    """Near neighbours of validation and test proteins among those of earlier splits, and which proteins were searched.
+
+    The second is a word if only a sample was.
+    """
+    before, searched, tables, said = [], [], [], ""
     for name, pairs in splits.items():
         queries = sorted(set(pairs.proteins) - set(before))
         if before and len(queries) > sample:
@@ -181,21 +184,38 @@ def _neighbours(splits, sequences, identity, coverage, sample, seed, threads) ->
         if before:
             found = find_neighbours(chosen, known, identity=identity, coverage=coverage, threads=threads)
             tables.append(found.assign(split=name))
+            searched.append(pd.DataFrame({"split": name, "protein": queries}))
         before = sorted({*before, *pairs.proteins})
-    return pd.concat(tables, ignore_index=True), said
+    names = "searched", "neighbours"
+    return dict(zip(names, (pd.concat(part, ignore_index=True) for part in (searched, tables)), strict=True)), said
 
 
-def _judge_neighbours(table: pd.DataFrame, said: str, test: Pairs, identity: float, coverage: float) -> Finding:
-    near = set(table.loc[table["split"] == "test", "query"])
-    touched = count_among(near, test) > 0
+def highest_identities(found: Audit, before: Pairs) -> dict[str, float]:
+    """Return how near each test protein is to one of `before`, train and validation: 0 without a near neighbour.
+
+    Proteins of `before` have 1; those that were not searched are left out.
+    """
+    searched, neighbours = (found.tables[name].query("split == 'test'") for name in ("searched", "neighbours"))
+    nearest = neighbours.groupby("query")["identity"].max().to_dict()
+    return {**dict.fromkeys(searched["protein"], 0.0), **nearest, **dict.fromkeys(before.proteins, 1.0)}
+
+
+def _judge_neighbours(tables, said: str, before: Pairs, test: Pairs, identity: float, coverage: float) -> Finding:
+    near, searched = (
+        set(tables[name].query("split == 'test'")[column])
+        for name, column in (("neighbours", "query"), ("searched", "protein"))
+    )
+    known = count_among({*searched, *before.proteins}, test) == 2
+    touched = (count_among(near, test) > 0)[known]
     meaning = f"at least {identity:.0%} identical residues in an alignment over {coverage:.0%} of the shorter protein"
     if not near:
         return Finding("homology", "fine", f"No test protein has a near neighbour seen before ({meaning}){said}.")
     return Finding(
         "homology",
-        "fault" if touched.mean() > 0.1 else "caution",
+        "fault" if touched.sum() > 0.1 * len(touched) else "caution",
         f"{len(near):,} test proteins have a near neighbour seen before ({meaning}){said}, which touches "
-        f"{touched.sum():,} of {len(test):,} test pairs ({touched.mean():.1%}): split whole clusters (`ppi split`).",
+        f"{touched.sum():,} of {len(touched):,} test pairs{' of searched proteins' * bool(said)} "
+        f"({touched.mean() if len(touched) else 0:.1%}): split whole clusters (`ppi split`).",
     )
 
 
@@ -222,16 +242,27 @@ def _judge_degree(table: pd.DataFrame) -> Finding:
     said = [
         f"{row['auroc']:.3f} [{row['low']:.3f}, {row['high']:.3f}] in {row['split']}" for _, row in table.iterrows()
     ]
-    far = (table["auroc"] - 0.5).abs()
-    told = (table["low"] > 0.5) | (table["high"] < 0.5)
-    level = "fault" if (told & (far > 0.1)).any() else "caution" if (told & (far > 0.02)).any() else "fine"
+    levels = [_level(row) for _, row in table.iterrows()]
+    found = next(one for one in _MEANINGS if one in levels)
     meaning = {
-        "fault": "positives and negatives were drawn from different proteins; draw negatives that match the degrees",
-        "caution": "it tells a little of the label",
-        "fine": "it tells nothing of the label",
+        "told": "positives and negatives were drawn from different proteins; draw negatives that match the degrees",
+        "little": "it tells a little of the label",
+        "unknown": "too few pairs to say if it tells something of the label",
+        "nothing": "it tells nothing of the label",
     }
-    text = f"The number of pairs that a protein stands in has AUROC {', '.join(said)}: {meaning[level]}."
-    return Finding("degree", level, text)
+    text = f"The number of pairs that a protein stands in has AUROC {', '.join(said)}: {meaning[found]}."
+    return Finding("degree", _MEANINGS[found], text)
+
+
+_MEANINGS = {"told": "fault", "little": "caution", "unknown": "caution", "nothing": "fine"}
+_FAR, _NEAR = 0.1, 0.02
+
+
+def _level(row) -> str:
+    """Say what an AUROC with its interval means for a score that should tell nothing: a key of `_MEANINGS`."""
+    if (row["low"] > 0.5 or row["high"] < 0.5) and abs(row["auroc"] - 0.5) > _NEAR:
+        return "told" if abs(row["auroc"] - 0.5) > _FAR else "little"
+    return "unknown" if max(row["high"] - 0.5, 0.5 - row["low"]) > _FAR else "nothing"
 
 
 def _without_biology(before: Pairs, test: Pairs, sequences: Mapping[str, str], seed: int) -> pd.DataFrame:
@@ -244,16 +275,16 @@ def _without_biology(before: Pairs, test: Pairs, sequences: Mapping[str, str], s
 
 def _judge_shortcut(row) -> Finding:
     """A verdict on one score that never looks at a sequence."""
-    told = row["low"] > 0.5 or row["high"] < 0.5
-    far = abs(row["auroc"] - 0.5)
-    level = "fault" if told and far > 0.1 else "caution" if told and far > 0.02 else "fine"
+    found = _level(row)
     text = f"{row['score'].capitalize()} alone: AUROC {row['auroc']:.3f} [{row['low']:.3f}, {row['high']:.3f}] on test"
+    turned = f" (turned round, {1 - row['auroc']:.3f})" if row["auroc"] < 0.5 else ""
     meaning = {
-        "fault": "a model has to beat that before it has learned biology",
-        "caution": "hold every result against it",
-        "fine": "no better than guessing",
+        "told": f"a model has to beat that{turned} before it has learned biology",
+        "little": f"hold every result against it{turned}",
+        "unknown": "too few pairs to tell it from guessing",
+        "nothing": "no better than guessing",
     }
-    return Finding("without biology", level, f"{text}; {meaning[level]}.")
+    return Finding("without biology", _MEANINGS[found], f"{text}; {meaning[found]}.")
 
 
 def audit(
@@ -274,8 +305,10 @@ def audit(
     Raises `InputError` for a split without both classes, and for ids without a sequence.
     """
     splits = {"train": train, "validation": validation, "test": test}
+    if sample < 0:
+        raise InputError(f"sample is {sample}; expected 0 for no search of neighbours, or a number of proteins.")
     _check(splits, proteins)
-    sequences, stacked = proteins.sequences, _stack(splits)
+    sequences, stacked, before = proteins.sequences, _stack(splits), join_pairs(train, validation)
     shared = _shared_pairs(stacked)
     conflicts = shared[[len(set(labels)) > 1 for labels in shared["labels"]]]
     tables = {"classes": _classes(splits), "shared_pairs": shared, "conflicts": conflicts}
@@ -283,10 +316,11 @@ def audit(
     findings = [_judge_classes(tables["classes"], splits), *_judge_pairs(shared, conflicts)]
     findings.append(_judge_duplicates(tables["duplicates"]))
     if sample:
-        tables["neighbours"], said = _neighbours(splits, sequences, identity, coverage, sample, seed, threads)
-        findings.append(_judge_neighbours(tables["neighbours"], said, test, identity, coverage))
+        found, said = _neighbours(splits, sequences, identity, coverage, sample, seed, threads)
+        tables |= found
+        findings.append(_judge_neighbours(tables, said, before, test, identity, coverage))
     tables["degree"] = _degree(splits, seed)
-    tables["without_biology"] = _without_biology(join_pairs(train, validation), test, sequences, seed)
+    tables["without_biology"] = _without_biology(before, test, sequences, seed)
     findings.append(_judge_degree(tables["degree"]))
     findings += [_judge_shortcut(row) for _, row in tables["without_biology"].iterrows()]
     return Audit(tuple(findings), tables)

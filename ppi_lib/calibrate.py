@@ -1,10 +1,11 @@
 """Probabilities that mean what they say, on the user's own prevalence.
 
 A network's logits rank pairs; how sure they are is another matter (Guo et al. 2017, ICML). A calibration is fitted on
-the validation pairs: by one temperature that divides the logits, or, where both classes have a thousand pairs, by
-isotonic regression (Zadrozny and Elkan 2002, KDD) on the shares of positives in up to a hundred groups of like logit.
-Between the middles of its steps the calibrated logit runs in straight lines, and beyond the ends on with the
-temperature's slope, so neither changes a ranking.
+the validation pairs: by a temperature that divides the logits and an offset that is added (Platt 1999), so that their
+mean probability is the share of positives; or, where both classes have a thousand pairs, by isotonic regression
+(Zadrozny and Elkan 2002, KDD) on the shares of positives in up to a hundred groups of like logit. Between the middles
+of its steps the calibrated logit runs in straight lines, and beyond the ends on with the temperature's slope, so
+neither changes a ranking.
 
 Validation pairs are as a rule half positive, and life isn't: one pair in ten of a screen's best, one in a thousand of
 all pairs. `prevalence` moves the odds by the ratio of the two (Elkan 2001, IJCAI), which is right as long as positives
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize
 from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 
@@ -25,18 +26,22 @@ from ppi_lib.errors import InputError
 
 METHODS = ("temperature", "isotonic")
 FEWEST = 10
-"""Pairs of each class that a temperature needs."""
+"""Pairs of each class that a temperature and an offset need."""
 _FEWEST_ISOTONIC = 1000
 _MOST_GROUPS = 100
 _GROUP = 100
+_SLOPES = np.exp(-3), np.exp(3)
+_OFFSETS = -20, 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
     temperature: float = 1.0
     """Divides the logits; 1 leaves them as they are."""
+    offset: float = 0.0
+    """Added after that."""
     knots: Sequence[Sequence[float]] = ()
-    """Logits, rising, and the calibrated logit at each; empty if the temperature is all."""
+    """Logits, rising, and the calibrated logit at each; empty if temperature and offset are all."""
     prevalence: float | None = None
     """Share of positives among the pairs it was fitted on; None if it wasn't fitted."""
     pairs: int = 0
@@ -57,7 +62,7 @@ class Calibration:
         Without `prevalence`, as among the pairs it was fitted on.
         """
         logits = np.asarray(logits, dtype=np.float64)
-        calibrated = logits / self.temperature
+        calibrated = logits / self.temperature + self.offset
         if self.knots:
             x, y = np.array(self.knots).T
             calibrated = np.interp(logits, x, y) + (logits - np.clip(logits, x[0], x[-1])) / self.temperature
@@ -90,14 +95,19 @@ def _check(labels, logits) -> tuple[np.ndarray, np.ndarray]:
     return y.astype(float), x
 
 
-def _fit_temperature(y: np.ndarray, x: np.ndarray) -> float:
-    """Return the temperature of the lowest cross-entropy, between a twentieth and twenty."""
+def _fit_line(y: np.ndarray, x: np.ndarray) -> tuple[float, float]:
+    """Return the temperature, between a twentieth and twenty, and the offset of the lowest cross-entropy."""
+    spread = x.std() or 1.0
+    unit = x / spread  # both directions of the search alike
 
-    def loss(log_temperature: float) -> float:
-        z = x / np.exp(log_temperature)
-        return float(np.mean(np.logaddexp(0, z) - y * z))
+    def loss(line: np.ndarray) -> tuple[float, np.ndarray]:
+        z = line[0] * unit + line[1]
+        excess = expit(z) - y
+        return float(np.mean(np.logaddexp(0, z) - y * z)), np.array([np.mean(excess * unit), np.mean(excess)])
 
-    return float(np.exp(minimize_scalar(loss, bounds=(-3, 3), method="bounded").x))
+    slopes = _SLOPES[0] * spread, _SLOPES[1] * spread
+    slope, offset = minimize(loss, (spread, 0.0), jac=True, bounds=(slopes, _OFFSETS), tol=1e-12).x
+    return float(spread / slope), float(offset)
 
 
 def _fit_knots(y: np.ndarray, x: np.ndarray) -> tuple[tuple[float, float], ...]:
@@ -133,8 +143,8 @@ def fit_calibration(labels, logits, *, method: str | None = None) -> Calibration
             f"least {needed:,} of each class. Give more validation pairs{', or use a temperature' * (needed > FEWEST)}."
         )
     knots = _fit_knots(y, x) if method == "isotonic" else ()
-    temperature = _fit_temperature(y, x)
-    return Calibration(temperature=temperature, knots=knots, prevalence=float(y.mean()), pairs=len(y))
+    temperature, offset = _fit_line(y, x)
+    return Calibration(temperature=temperature, offset=offset, knots=knots, prevalence=float(y.mean()), pairs=len(y))
 
 
 def calibrate_if_possible(labels, logits) -> Calibration:

@@ -8,6 +8,7 @@ Every weight of a file is used, and every weight of the model is filled, or load
 """
 
 import json
+import math
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -101,6 +102,12 @@ class Checkpoint(NamedTuple):
     """Where it comes from: data, settings, versions."""
     calibration: Calibration = Calibration()
     """From logits to probabilities; fitted on the validation pairs, but in checkpoints of older versions."""
+
+    @property
+    def called_from(self) -> float:
+        """The threshold as a calibrated probability."""
+        share = min(max(self.threshold, 1e-12), 1 - 1e-12)
+        return float(self.calibration.probabilities([math.log(share / (1 - share))])[0])
 
     def require_store(self, store: PatchStore) -> None:
         """Raise `InputError` if `store` was made by another embedder than the model reads."""
@@ -205,6 +212,7 @@ class EncoderFile(NamedTuple):
     def fill(self, encoder: MAEEncoder) -> None:
         """Copy the weights into an encoder of the same sizes."""
         fill_weights(encoder.state_dict(), self.tensors, self.path)
+        encoder.patch_embedding.settled = True
         for note in self.notes:
             warnings.warn(f"{self.path}: {note}", stacklevel=3)
 
@@ -264,10 +272,11 @@ def read_encoder(path: str | Path) -> EncoderFile:
         raise InputError(f"{path}: ends with {path.suffix!r}; expected a folder, .safetensors, .pth or .pt.")
     tensors, about = read_weights(path)
     try:
-        if not about:
-            return EncoderFile(path, tensors, encoder_sizes(tensors), None, {})
-        config, embedding = ModelConfig(**about["model"]), StoreInfo(**about["embedding"])
-        return EncoderFile(path, tensors, vars(config), embedding, about["provenance"])
+        known = vars(ModelConfig(**about["model"])) if about else encoder_sizes(tensors)
+        if "patch_embedding.input_mean" not in tensors:
+            raise KeyError(f"no patch_embedding.input_mean among {', '.join(list(tensors)[:2])} ...")
+        embedding = StoreInfo(**about["embedding"]) if about else None
+        return EncoderFile(path, tensors, known, embedding, about.get("provenance", {}))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not an encoder ({error}). Make one with `ppi pretrain`.") from error
 

@@ -47,11 +47,10 @@ def sum_of_logs(values: pd.Series, pairs: Pairs) -> np.ndarray:
 
 
 def find_hubs(counts: pd.Series) -> set[str]:
-    """Return the tenth with most partners, without those that have no more than the median."""
+    """Return the tenth with most partners and what has as many as its last, but none of no more than the median."""
     if counts.empty:
         return set()
-    least = max(counts.quantile(1 - HUB_SHARE), counts.median() + 1)
-    return set(counts.index[counts >= least])
+    return set(counts.index[(counts >= counts.quantile(1 - HUB_SHARE)) & (counts > counts.median())])
 
 
 def count_among(chosen: set[str], pairs: Pairs) -> np.ndarray:

@@ -133,11 +133,12 @@ class PatchEmbedding(nn.Linear):
         super().__init__(config.embedding_width, config.width)
         self.register_buffer("input_mean", torch.zeros(config.embedding_width))
         self.register_buffer("input_scale", torch.ones(1))
+        self.settled = False
 
     @property
     def standardises(self) -> bool:
-        """Whether a standardisation was set."""
-        return bool((self.input_mean != 0).any())
+        """Whether a standardisation was set, or the identity is meant: weights from a file take input as they did."""
+        return self.settled or bool((self.input_mean != 0).any())
 
     def set_standardisation(self, mean: Float[Tensor, " E"], deviation: Float[Tensor, " E"]) -> None:
         """Take `mean` away from every patch and divide by the root mean square of the `deviation` of the features."""

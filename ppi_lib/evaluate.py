@@ -15,7 +15,7 @@ from sklearn import metrics as sk
 
 from ppi_lib.errors import InputError
 from ppi_lib.per_protein import per_protein_mcc, sort_cells
-from ppi_lib.rates import divide, matthews
+from ppi_lib.rates import check_scores, check_threshold, divide, matthews
 from ppi_lib.resample import (
     Interval,
     Ranking,
@@ -38,7 +38,9 @@ class Metrics(NamedTuple):
     auprc: float
     """Average precision; `prevalence` is what chance gives."""
     auprc_1_10: float
-    """The same as if one pair in eleven were positive: negatives weigh more, none is drawn."""
+    """The same as if one pair in eleven were positive: negatives weigh more, none is drawn. It rests on the few
+    negatives that rank first, so with fewer than a thousand it comes out too high, and its interval misses the truth
+    too often (`benchmarks/intervals.py`)."""
     precision_at_100: float
     """Share of positives among the 100 pairs ranked first, or among all if they are fewer."""
     recall_at_fdr_10: float
@@ -71,39 +73,6 @@ class Curves(NamedTuple):
     auprc: float
 
 
-def _check(labels, probabilities) -> tuple[np.ndarray, np.ndarray]:
-    """Return both as float64 `(B,)`, or say what is wrong with them."""
-    for name, values in (("labels", labels), ("probabilities", probabilities)):
-        if np.asarray(values).dtype.kind not in "fiub":
-            raise InputError(
-                f"{name} are of type {np.asarray(values).dtype}, such as {str(np.asarray(values).flat[0])!r}; expected "
-                "numbers. Convert them, labels to 0 and 1."
-            )
-    y, p = np.asarray(labels, dtype=float), np.asarray(probabilities, dtype=float)
-    if y.ndim != 1 or p.shape != y.shape:
-        raise InputError(
-            f"labels have shape {y.shape}, probabilities {p.shape}; expected one of each per pair. "
-            "Score the same table that the labels come from."
-        )
-    if not len(y):
-        raise InputError("labels are empty; expected at least one pair of each class.")
-    for name, values in (("labels", y), ("probabilities", p)):
-        if np.isnan(values).any():
-            raise InputError(
-                f"{name} hold {int(np.isnan(values).sum())} NaN, the first at pair "
-                f"{int(np.isnan(values).argmax())}; expected numbers. Leave those pairs out."
-            )
-    if not np.isin(y, (0, 1)).all():
-        raise InputError(f"labels hold {y[~np.isin(y, (0, 1))][0]:g}; expected only 0 and 1. Recode them.")
-    if p.min() < 0 or p.max() > 1:
-        raise InputError(
-            f"probabilities run from {p.min():g} to {p.max():g}; expected 0 to 1. Take the sigmoid of logits first."
-        )
-    if y.min() == y.max():
-        raise InputError(f"labels are all {y[0]:g}; expected both classes. Add pairs of the other class.")
-    return y, p
-
-
 def _bin_of(probabilities: np.ndarray) -> np.ndarray:
     """Return the calibration bin of each probability; a bin holds its upper edge."""
     return np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], probabilities, side="left")
@@ -118,7 +87,7 @@ def best_threshold(labels, probabilities) -> float:
 
     Choose it on validation pairs, and use it on test pairs. Of equals the highest is taken.
     """
-    y, p = _check(labels, probabilities)
+    y, p = check_scores(labels, probabilities)
     order = np.argsort(-p, kind="stable")
     y, p = y[order], p[order]
     last = np.append(np.flatnonzero(np.diff(p)), len(p) - 1)
@@ -132,7 +101,8 @@ def best_threshold(labels, probabilities) -> float:
 
 def compute_metrics(labels, probabilities, threshold: float, proteins_a=None, proteins_b=None) -> Metrics:
     """Return all metrics; the rates that need a decision take it at `threshold`, and `pp_mcc` needs the proteins."""
-    y, p = _check(labels, probabilities)
+    y, p = check_scores(labels, probabilities)
+    check_threshold(threshold)
     called, pp_mcc = p >= threshold, np.nan
     if proteins_a is not None:
         first, second, count = _number_proteins(proteins_a, proteins_b, len(y))
@@ -163,6 +133,9 @@ def _number_proteins(proteins_a, proteins_b, pairs: int) -> tuple[np.ndarray, np
     for name, ids in (("proteins_a", a), ("proteins_b", b)):
         if ids.shape != (pairs,):
             raise InputError(f"{name} has shape {ids.shape}; expected ({pairs},), one protein per label.")
+        if pd.isna(ids).any():
+            place = int(pd.isna(ids).argmax())
+            raise InputError(f"{name} has no protein at pair {place}; expected an id for each. Fill it in.")
     names, numbers = np.unique(np.concatenate([a, b]), return_inverse=True)
     return numbers[:pairs], numbers[pairs:], len(names)
 
@@ -214,7 +187,8 @@ def bootstrap_intervals(
 ) -> dict[str, Interval]:
     """Return the interval of each metric, keyed as the fields of `Metrics`, over drawn proteins."""
     _check_bootstrap(draws, level)
-    y, p = _check(labels, probabilities)
+    y, p = check_scores(labels, probabilities)
+    check_threshold(threshold)
     first, second, proteins = _number_proteins(proteins_a, proteins_b, len(y))
     first, second, y, p = _sort_pairs(first, second, y, p)
     ranking = rank_pairs(y, p, first, second)
@@ -236,7 +210,7 @@ def bootstrap_difference(
 ) -> dict[str, Interval]:
     """Return the intervals of the metrics that rank, of 1 minus those of 2, both on the same draws."""
     _check_bootstrap(draws, level)
-    (y, p1), (_, p2) = _check(labels, probabilities_1), _check(labels, probabilities_2)
+    (y, p1), (_, p2) = check_scores(labels, probabilities_1), check_scores(labels, probabilities_2)
     first, second, proteins = _number_proteins(proteins_a, proteins_b, len(y))
     first, second, y, *both = _sort_pairs(first, second, y, p1, p2)
     rankings = [rank_pairs(y, p, first, second) for p in both]
@@ -277,7 +251,7 @@ def _reliability(y: np.ndarray, p: np.ndarray) -> pd.DataFrame:
 
 def compute_curves(labels, probabilities) -> Curves:
     """Return the ROC, precision-recall and reliability curves; the first two thinned to 1,000 points."""
-    y, p = _check(labels, probabilities)
+    y, p = check_scores(labels, probabilities)
     fpr, tpr, cut = sk.roc_curve(y, p)
     precision, recall, cut_pr = sk.precision_recall_curve(y, p)
     kept, kept_pr = _thin(fpr, tpr), _thin(recall, precision)

@@ -1,6 +1,9 @@
 """How files are written, whole or not at all, and folders made."""
 
+import glob
 import os
+import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,11 +11,20 @@ from safetensors import SafetensorError
 
 from ppi_lib.errors import InputError
 
+_ABANDONED = 3600
+"""Seconds without a change after which a writer of a temporary file is taken for dead."""
+
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let `write` fill a file beside `path`, then put it in its place: `path` is the old file or the whole new one."""
-    temporary = path.with_name(path.name + ".tmp")
+    """Let `write` fill a file beside `path`, then put it in its place: `path` is the old file or the whole new one.
+
+    Of two that write at once the later one stays. What a writer that was killed left is removed after an hour.
+    """
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
+        for left in path.parent.glob(f"{glob.escape(path.name)}.????????.tmp"):
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                left.unlink(missing_ok=True)
         write(temporary)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())

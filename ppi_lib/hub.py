@@ -111,7 +111,7 @@ def publish_checkpoint(
         title=repo_id or Path(folder).name,
         data=data,
         embedding=f"`{info.embedder}` version {info.version}, {info.width} wide, patches of {info.patch} residues",
-        metrics={**metrics, "threshold (fixed on validation pairs)": checkpoint.threshold},
+        metrics={**metrics, "threshold of the probability (fixed on validation pairs)": checkpoint.called_from},
         limits=[*LIMITS, *limits],
     )
     save_checkpoint(checkpoint, folder)
@@ -125,7 +125,7 @@ def _push(folder: str | Path, repo_id: str, private: bool) -> None:
     api = HfApi()
     try:
         api.create_repo(repo_id, private=private, exist_ok=True)
-        api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=_FILES)
+        api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=_FILES, delete_patterns=_FILES)
     except (OSError, HTTPError, HFValidationError) as error:
         raise InputError(
             f"repo_id is {repo_id!r}: not pushed ({error}). Log in with `hf auth login`, check the network and the "

@@ -166,6 +166,21 @@ def _pool(array: np.ndarray, protein: str, residues: int, path: Path) -> Float[n
     return pool_residues(torch.from_numpy(np.ascontiguousarray(rows[:MAX_RESIDUES]))[None]).values[0].numpy()
 
 
+def _check_held(arrays: Mapping[str, StoredArray], proteins: Proteins, out, info: StoreInfo, path: Path) -> None:
+    """Raise `InputError` if the store holds other numbers of a protein than the file: an older version of it."""
+    held = PatchStore(out) if (Path(out) / "store.json").exists() else None
+    if held is None or held.info != info:
+        return
+    for protein, sequence in proteins.sequences.items():
+        if protein in held and held.length(protein) == min(len(sequence), MAX_RESIDUES):
+            patches = _pool(arrays[protein].read(), protein, len(sequence), path)
+            if not np.array_equal(patches.astype(held.rows(protein).dtype), held.rows(protein)):
+                raise InputError(
+                    f"{path}: {protein} has other embeddings there than in {out}, which was imported before; expected "
+                    "the same. Choose another --out, or delete that one."
+                )
+
+
 def import_embeddings(
     path: str | Path,
     proteins: Proteins,
@@ -179,7 +194,7 @@ def import_embeddings(
 
     `name` says what made them: a model trained on one store reads another of the same name and width. Raises
     `InputError` before any work for a protein that is missing, of another length than its sequence, or of another
-    width.
+    width, and for one that the store holds with other numbers.
     """
     path = Path(path)
     if path.suffix not in _OPENERS:
@@ -196,6 +211,7 @@ def import_embeddings(
                     yield protein, _pool(arrays[protein].read(), protein, len(proteins.sequences[protein]), path)
 
             embedder = Embedder(StoreInfo(name, "imported", width), embed)
+            _check_held(arrays, proteins, out, embedder.info, path)
             return embed_proteins(proteins, out, embedder=embedder, progress=progress)
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, SafetensorError) as error:
         if isinstance(error, InputError):

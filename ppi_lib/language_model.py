@@ -143,10 +143,13 @@ def _import_transformers():
     return transformers
 
 
-def _load(folder: Path, kind: str):
-    """Load tokenizer and model, with every weight from the file."""
+def _load(folder: Path, kind: str, precision: str):
+    """Load tokenizer and model, with every weight from the file.
+
+    The precision is the loader's, not cast to afterwards: that would round the frequencies of the positions too.
+    """
     transformers = _import_transformers()
-    options = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
+    options = {"dtype": getattr(torch, precision), "use_safetensors": True, "output_loading_info": True}
     options |= {"add_pooling_layer": False} if kind == "esm" else {}
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, padding_side="right")
@@ -185,8 +188,8 @@ class LanguageModel:
         folder = find_model(name)
         config = _read_config(folder)
         kind, layers, width = config["model_type"], config["num_hidden_layers"], config["hidden_size"]
-        self.tokenizer, model = _load(folder, kind)
-        self.model = model.to(self.device, getattr(torch, precision))
+        self.tokenizer, model = _load(folder, kind, precision)
+        self.model = model.to(self.device)
         known = _NAMES.get((kind, layers, width), f"{kind}_{layers}x{width}")
         self.info = StoreInfo(known, _version(_weights(folder)), width, precision=precision)
 

@@ -220,8 +220,11 @@ def fit(
             stopped = "callback"
         finally:
             model.train(training)
-    if run.best_weights:
-        run.restore(run.best_weights)
+    if not run.history:
+        raise InputError(
+            "The training was stopped before its first epoch was done; nothing of it is kept. Start again."
+        )
+    run.restore(run.best_weights)
     return FitResult(pd.DataFrame(run.history), run.best_epoch, stopped)
 
 

@@ -91,6 +91,7 @@ class MaskedAutoencoder(nn.Module):
         self.register_buffer("target_mean", torch.zeros(channels))
         self.register_buffer("target_deviation", torch.ones(channels))
         self.register_buffer("target_weight", torch.full((channels,), 1 / channels))
+        self.register_buffer("visible_channel_weight", torch.full((channels,), 1 / channels))
 
     def set_target(
         self, mean: Float[Tensor, " E"], deviation: Float[Tensor, " E"], weight: Float[Tensor, " E"]
@@ -99,6 +100,7 @@ class MaskedAutoencoder(nn.Module):
         self.target_mean.copy_(mean)
         self.target_deviation.copy_(torch.where(deviation > 1e-6, deviation, 1))
         self.target_weight.copy_(weight / weight.sum())
+        self.visible_channel_weight.copy_(deviation.square() / deviation.square().sum())
 
     def target(self, values: Float[Tensor, "*B E"]) -> Float[Tensor, "*B E"]:
         """Standardise patches."""
@@ -133,11 +135,12 @@ class MaskedAutoencoder(nn.Module):
         With `visible_weight` that many times the mean error of its protein's visible patches is added for each. There a
         channel counts by its variance, so that tokens keep what is loud in their own patch.
         """
-        error = (self(values, lengths, masked).float() - self.target(values)).square()
-        total = (error[masked] @ self.target_weight).sum()
-        if visible_weight:
-            visible = patch_mask(lengths, values.shape[1], self.encoder.config.patch) & ~masked
-            loudness = self.target_deviation.square()
-            seen = (error @ (loudness / loudness.sum()) * visible).sum(dim=1) / visible.sum(dim=1)
-            total = total + visible_weight * (masked.sum(dim=1) * seen).sum()
+        rebuilt = self(values, lengths, masked)
+        with torch.autocast(values.device.type, enabled=False):  # the model's precision, not that of its error
+            error = (rebuilt.float() - self.target(values)).square()
+            total = (error[masked] @ self.target_weight).sum()
+            if visible_weight:
+                visible = patch_mask(lengths, values.shape[1], self.encoder.config.patch) & ~masked
+                seen = (error @ self.visible_channel_weight * visible).sum(dim=1) / visible.sum(dim=1)
+                total = total + visible_weight * (masked.sum(dim=1) * seen).sum()
         return total

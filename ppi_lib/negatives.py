@@ -136,6 +136,10 @@ def draw_negatives(
         raise InputError(f"ratio is {ratio}; expected at least 1 negative for each positive.")
     if positives.labels is not None and not (positives.labels == 1).all():
         raise InputError(f"{int((positives.labels != 1).sum()):,} pairs are labelled 0; expected positives only.")
+    if not len(positives):
+        raise InputError(
+            "There are no positive pairs; expected at least one to draw negatives for. Give pairs labelled 1."
+        )
     ids = np.array(positives.proteins, dtype=object)
     numbers = np.searchsorted(ids.astype(str), np.stack([positives.a, positives.b], axis=1).astype(str))
     generator, wanted = np.random.default_rng(seed), ratio * len(positives)

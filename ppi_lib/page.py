@@ -15,7 +15,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ppi_lib.assess import Assessment, load_assessment, name_model
-from ppi_lib.audit import Audit, audit, join_pairs, seen_classes
+from ppi_lib.audit import Audit, audit, highest_identities, join_pairs, seen_classes
 from ppi_lib.checkpoint import Checkpoint, load_checkpoint
 from ppi_lib.datasets import Dataset, load_saved
 from ppi_lib.evaluate import bootstrap_difference, compute_curves, describe_difference
@@ -37,7 +37,7 @@ from ppi_lib.strata import Strata, assign_strata, evaluate_strata
 _MEANINGS = {
     "auroc": "a positive pair ranks above a negative one",
     "auprc": "average precision; chance is the prevalence",
-    "auprc_1_10": "the same with one positive in eleven; chance is .091",
+    "auprc_1_10": "the same with one positive in eleven; chance is .091; too high with less than a thousand negatives",
     "precision_at_100": "positives among the 100 pairs ranked first",
     "recall_at_fdr_10": "positives found while at most a tenth of the calls is wrong",
     "accuracy": "calls that are right, at the validation's threshold",
@@ -120,11 +120,8 @@ def gather(run: Path, *, sample: int = 8000, draws: int = 1000) -> Findings:
     table, scores = assessment.table, assessment.scores.query("split == 'test'")
     model, labels, ids = table.iloc[0], scores["label"], (scores["protein_a"], scores["protein_b"])
     before = join_pairs(data.train, data.validation)
-    neighbours, nearest, classes = found.tables.get("neighbours"), None, seen_classes(before, data.test)
-    if neighbours is not None:
-        nearest = neighbours.query("split == 'test'").groupby("query")["identity"].max().to_dict()
-        nearest |= dict.fromkeys(before.proteins, 1.0)
-    parts = assign_strata(data.test, data.proteins.sequences, classes, nearest)
+    nearest = highest_identities(found, before) if sample else None
+    parts = assign_strata(data.test, data.proteins.sequences, seen_classes(before, data.test), nearest)
     strata = evaluate_strata(parts, labels, scores[model["name"]], *ids, model["threshold"], draws=draws)
     baselines = table[table["group"] == "baseline"]
     risk = {model["name"]: risk_coverage(labels, scores[model["name"]], model["threshold"])}

@@ -32,7 +32,7 @@ from ppi_lib.patches import PatchBatch, PatchTable, describe_channels, draw_mask
 from ppi_lib.rebuild import reconstruction_table
 from ppi_lib.settings import LoopConfig, resolve_precision
 from ppi_lib.store import PatchStore
-from ppi_lib.tokens import encoder_fingerprint
+from ppi_lib.tokens import encoder_fingerprint, require_store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,14 +213,10 @@ def pretrain_encoder(
     how much of it can be predicted. `groups` are the channels that the table of errors tells apart. With `out` (a
     folder) the state is kept there after each epoch and gone on from, as in `train_classifier`.
     """
-    if store.info.width != encoder.config.embedding_width:
-        raise InputError(
-            f"{store.path}: embeddings are {store.info.width} wide; the encoder reads "
-            f"{encoder.config.embedding_width}. Build it with ModelConfig(embedding_width={store.info.width})."
-        )
     if not all(p.requires_grad for p in encoder.parameters()):
         raise InputError("The encoder is frozen; expected one that can learn. Call encoder.requires_grad_(True).")
     sets = _split(store, proteins, validation, config.seed)
+    require_store(encoder.config, store, [*sets.train, *sets.validation])
     team().share_weights(encoder)
     identity = _identity(encoder, store, sets, weight)
     tables = [PatchTable(store, part) for part in sets[:2]]

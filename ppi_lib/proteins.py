@@ -149,7 +149,12 @@ def _each_once(pairs: Pairs, lines: np.ndarray, path: str | Path) -> Pairs:
 def _build_pairs(rows: PairRows, mask: np.ndarray | slice, path: str | Path) -> Pairs:
     labels = None if rows.labels is None else rows.labels[mask]
     unused = f"Columns of {Path(path).name} that aren't used: {', '.join(rows.unused)}."
-    return Pairs(a=rows.a[mask], b=rows.b[mask], labels=labels, notes=(unused,) if rows.unused else ())
+    doubtful = (
+        f"The first line of {Path(path).name} ({', '.join(rows.doubtful)}) is read as names of columns; if it is a "
+        "pair of proteins, put protein_a and protein_b into a line above it."
+    )
+    notes = (unused,) * bool(rows.unused) + (doubtful,) * bool(rows.doubtful)
+    return Pairs(a=rows.a[mask], b=rows.b[mask], labels=labels, notes=notes)
 
 
 def read_pairs(path: str | Path, *, labels: Literal["optional", "required", "ignored"] = "optional") -> Pairs:

@@ -56,6 +56,8 @@ class PairRows(NamedTuple):
     """Line in the file of each pair."""
     unused: list[str]
     """Names of the columns that have no role."""
+    doubtful: list[str]
+    """The first line, if it is read as names and could be a pair: ID1 and ID2 are genes."""
 
 
 class _Table(NamedTuple):
@@ -294,4 +296,6 @@ def read_pair_rows(path: str | Path, needed: set[str], ignored: frozenset[str] =
     splits = cells[columns["split"]].to_numpy(dtype=object) if "split" in columns else None
     labels = _parse_labels(cells[columns["label"]], lines, path) if "label" in columns else None
     unused = [name for i, name in enumerate(table.cells.iloc[0]) if header and i not in columns.values()]
-    return PairRows(a, b, labels, splits, lines, unused)
+    first = list(table.cells.iloc[0])
+    doubtful = first if header and {name.upper() for name in first} == {"ID1", "ID2"} else []
+    return PairRows(a, b, labels, splits, lines, unused, doubtful)

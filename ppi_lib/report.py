@@ -28,10 +28,10 @@ class Scored(NamedTuple):
     validation_probabilities: np.ndarray
 
 
-# AUROC and AUPRC on the test split of bernett (Bernett et al. 2024, Brief Bioinform 25:bbae076), from the papers of the
-# methods and later comparisons on the same split.
+# Test pairs, and AUROC and AUPRC on them: bernett (Bernett et al. 2024, Brief Bioinform 25:bbae076), from the papers of
+# the methods and later comparisons on the same split.
 _PUBLISHED = {
-    "bernett": (
+    ("bernett", 52_048): (
         ("X-PAIR (language model)", 0.711, 0.699),
         ("TUnA (language model)", 0.703, 0.692),
         ("PLM-interact (language model)", 0.698, 0.687),
@@ -44,9 +44,12 @@ _PUBLISHED = {
 }
 
 
-def published_results(dataset: str) -> pd.DataFrame:
-    """Return `name`, `group`, `auroc` and `auprc` of published test results, empty where none are known."""
-    rows = [(name, "published", auroc, auprc) for name, auroc, auprc in _PUBLISHED.get(dataset, ())]
+def published_results(dataset: str, pairs: int) -> pd.DataFrame:
+    """Return `name`, `group`, `auroc` and `auprc` of published results on that many test pairs, empty where none are.
+
+    The number tells the dataset from a part of it, or another of the same name.
+    """
+    rows = [(name, "published", auroc, auprc) for name, auroc, auprc in _PUBLISHED.get((dataset, pairs), ())]
     return pd.DataFrame(rows, columns=["name", "group", "auroc", "auprc"])
 
 
@@ -90,7 +93,7 @@ def across_seeds(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def comparison(table: pd.DataFrame, dataset: str, metric: str = "auroc") -> pd.DataFrame:
     """Return `name`, `value`, `low`, `high`, `group` of all rows and what is published, for `plot_comparison`."""
-    both = pd.concat([table, published_results(dataset)], ignore_index=True)
+    both = pd.concat([table, published_results(dataset, int(table["pairs"].iloc[0]))], ignore_index=True)
     columns = {metric: "value", f"{metric}_low": "low", f"{metric}_high": "high"}
     return both.rename(columns=columns)[["name", "value", "low", "high", "group"]]
 

@@ -37,7 +37,7 @@ from ppi_lib.ranking import write_ranked
 from ppi_lib.scorer import PairScorer
 from ppi_lib.settings import resolve_precision
 from ppi_lib.store import PatchStore
-from ppi_lib.tokens import encoder_fingerprint
+from ppi_lib.tokens import encoder_fingerprint, require_store
 
 _BAND = 512
 
@@ -134,16 +134,14 @@ def screen(
     """
     if workers < 0:
         raise InputError(f"workers is {workers}; expected 0 (this process) or more.")
+    if band < 1:
+        raise InputError(f"band is {band}; expected at least 1 protein.")
     dtype = resolve_precision(precision, next(model.parameters()).device)
     wanted = {"top_k": top_k, "threshold": threshold, "self_pairs": self_pairs}
     wanted |= {"calibration": calibration, "prevalence": prevalence, "band": band}
     plan = _make_plan(store, proteins_a, proteins_b, **wanted)
     out, start = check_out(out), time.monotonic()
-    if store.info.width != model.config.embedding_width:
-        raise InputError(
-            f"{store.path}: embeddings are {store.info.width} wide; the model reads {model.config.embedding_width}. "
-            "Embed the proteins with the embedder that the model was trained on."
-        )
+    require_store(model.config, store, [*plan.proteins_a, *(plan.proteins_b or ())])
     provenance = _provenance(model, store, plan, dtype)
     folder = out.with_name(out.name + ".parts")
     if not out.exists():
@@ -173,9 +171,9 @@ def _make_plan(store, proteins_a, proteins_b, *, top_k, threshold, self_pairs, b
         proteins_a=_by_length(store, a),
         proteins_b=None if b is None else _by_length(store, b),
         self_pairs=self_pairs,
-        top_k=top_k,
-        threshold=threshold,
-        band=band,
+        top_k=None if top_k is None else int(top_k),
+        threshold=None if threshold is None else float(threshold),
+        band=int(band),
         **given,
     )
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ppi_lib.errors import InputError
+from ppi_lib.rates import check_scores, check_threshold
 
 _POINTS = 200
 
@@ -26,9 +27,8 @@ class RiskCoverage(NamedTuple):
 
 def risk_coverage(labels, probabilities, threshold: float, confidence=None) -> RiskCoverage:
     """Return the curve of calls at `threshold`, by `confidence` `(B,)`, or by how far the log odds are from it."""
-    y, p = np.asarray(labels, dtype=float), np.asarray(probabilities, dtype=float)
-    if y.shape != p.shape or not len(y):
-        raise InputError(f"labels have shape {y.shape}, probabilities {p.shape}; expected one of each per pair.")
+    y, p = check_scores(labels, probabilities)
+    check_threshold(threshold)
     if confidence is None:
         clipped, cut = (np.clip(value, 1e-12, 1 - 1e-12) for value in (p, threshold))
         confidence = np.abs(np.log(clipped / (1 - clipped)) - np.log(cut / (1 - cut)))

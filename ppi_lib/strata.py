@@ -43,9 +43,9 @@ def assign_strata(
     """Return the stratum of each pair by `class`, `hubs`, `length` and, if `nearest` is given, `identity` `(B, 4)`.
 
     `classes` is what `audit.seen_classes` says. Hubs are the tenth of the proteins with most of these pairs; length is
-    that of a pair's longer protein, in thirds. `nearest` holds each protein's highest identity to one that was seen, 1
-    for one that was seen itself; those without a neighbour of at least `least` are left out of it. A pair is as near as
-    the nearer of its two proteins.
+    that of a pair's longer protein, in thirds. `nearest` holds each protein's highest identity to one that was seen: 1
+    for one that was seen itself, 0 for one without a neighbour of at least `least`. A pair is as near as the nearer of
+    its two proteins; if one of them is not in `nearest`, it is in no stratum of identity (None).
     """
     hubs = find_hubs(count_partners(pairs).pairs)
     longest = np.array([max(len(sequences[a]), len(sequences[b])) for a, b in zip(pairs.a, pairs.b, strict=True)])
@@ -57,9 +57,10 @@ def assign_strata(
         "length": names[(longest > low).astype(int) + (longest > high)],
     }
     if nearest is not None:
-        found = [max(nearest.get(a, 0.0), nearest.get(b, 0.0)) for a, b in zip(pairs.a, pairs.b, strict=True)]
-        names = np.array([f"below {least:.0%}", f"{least:.0%} to {_ALIKE:.0%}", f"from {_ALIKE:.0%} on"], dtype=object)
-        table["identity"] = names[np.searchsorted([least, _ALIKE], found, side="right")]
+        both = np.array([[nearest.get(protein, np.nan) for protein in side] for side in (pairs.a, pairs.b)])
+        found = np.maximum(*both)  # NaN if one of them is
+        names = f"below {least:.0%}", f"{least:.0%} to {_ALIKE:.0%}", f"from {_ALIKE:.0%} on", None  # NaN sorts last
+        table["identity"] = np.array(names, dtype=object)[np.searchsorted([least, _ALIKE, np.inf], found, side="right")]
     return pd.DataFrame(table)
 
 
@@ -76,7 +77,7 @@ def _warn(by: str, stratum: str, places: np.ndarray, y: np.ndarray) -> str:
 def evaluate_strata(
     strata: pd.DataFrame, labels, probabilities, proteins_a, proteins_b, threshold: float, *, draws=1000, seed=0
 ) -> Strata:
-    """Return metrics with protein-level intervals for each stratum of each column of `strata`."""
+    """Return metrics with protein-level intervals for each stratum of each column of `strata`, but None."""
     y, p, a, b = map(np.asarray, (labels, probabilities, proteins_a, proteins_b))
     if len(strata) != len(y):
         raise InputError(f"strata have {len(strata):,} rows, labels {len(y):,}; expected one of each per pair.")
@@ -90,6 +91,7 @@ def evaluate_strata(
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # the arithmetic runs outside Python's lock
         rows = list(pool.map(measure, [part for part in parts if 0 < y[part[2]].mean() < 1]))
-    notes = [note for part in parts if (note := _warn(*part, y))]
+    notes = [f"{by}: {n:,} of {len(y):,} pairs are in no stratum." for by, n in strata.isna().sum().items() if n]
+    notes += [note for part in parts if (note := _warn(*part, y))]
     ends = [f"{name}{end}" for name in SHOWN for end in _ENDS]
     return Strata(pd.DataFrame(rows, columns=["by", "stratum", "pairs", "positives", *ends]), tuple(notes))

@@ -2,7 +2,8 @@
 
 Two residues of the two chains are in contact if their C-beta atoms (C-alpha of glycine) are within 8 Angstrom, the
 definition of contact prediction. A chain is aligned to its sequence, since a structure lacks what was not resolved and
-counts in its own way; below 90% identity over the aligned residues it is taken for another protein and refused.
+counts in its own way. Tags at its ends are left out; if less than 90% of what is aligned is identical, or less than
+half of the chain is aligned, it is taken for another protein and refused.
 """
 
 from pathlib import Path
@@ -14,6 +15,8 @@ from ppi_lib.errors import InputError
 
 DISTANCE = 8.0
 IDENTITY = 0.9
+ALIGNED = 0.5
+"""Share of a chain that must align."""
 
 
 class Interface(NamedTuple):
@@ -21,7 +24,7 @@ class Interface(NamedTuple):
     """Places in the sequence of A, from 0."""
     residues_b: tuple[int, ...]
     identity_a: float
-    """Share of the chain's residues that are the same in the sequence, `IDENTITY` to 1."""
+    """Share of the chain's aligned residues that are the same in the sequence, `IDENTITY` to 1."""
     identity_b: float
 
 
@@ -63,7 +66,7 @@ def _residues(path: Path, chains: dict, name: str) -> tuple[str, np.ndarray]:
 
 
 def _align(path: Path, name: str, chain: str, protein: str, sequence: str) -> tuple[dict[int, int], float]:
-    """Return where each residue of a chain stands in the sequence, and the share of the chain that is the same."""
+    """Return where each residue of a chain stands in the sequence, and the share of them that is the same."""
     from Bio.Align import PairwiseAligner
 
     # leaving out what is not resolved costs little, a wrong residue more: a chain is a sequence with holes
@@ -75,11 +78,12 @@ def _align(path: Path, name: str, chain: str, protein: str, sequence: str) -> tu
         for (outer, stop), (inner, _) in zip(*alignment.aligned, strict=True)
         for offset in range(stop - outer)
     }
-    same = sum(chain[inner] == sequence[outer] for inner, outer in places.items()) / len(chain)
-    if same < IDENTITY:
+    same = sum(chain[inner] == sequence[outer] for inner, outer in places.items()) / max(1, len(places))
+    if same < IDENTITY or len(places) < ALIGNED * len(chain):
         raise InputError(
-            f"{path}: chain {name!r} is {same:.0%} identical to {protein}; expected at least {IDENTITY:.0%}. Give the "
-            "chain of that protein, or the sequence that was solved."
+            f"{path}: chain {name!r} is {same:.0%} identical to {protein} over the {len(places) / len(chain):.0%} of "
+            f"it that aligns; expected at least {IDENTITY:.0%} over {ALIGNED:.0%}. Give the chain of that protein, or "
+            "the sequence that was solved."
         )
     return places, same
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from ppi_lib.errors import InputError
-from ppi_lib.rates import divide
+from ppi_lib.rates import check_scores, divide
 
 CELLS = ("true_positive", "false_positive", "false_negative", "true_negative")
 
@@ -15,12 +15,7 @@ def sweep_thresholds(labels, probabilities) -> pd.DataFrame:
     Columns are `threshold`, the `CELLS` (pairs), `precision` and `recall`. A pair is called if its probability is at
     least the threshold.
     """
-    y, p = np.asarray(labels, dtype=float), np.asarray(probabilities, dtype=float)
-    if y.shape != p.shape or y.ndim != 1 or not 0 < y.sum() < len(y):
-        raise InputError(
-            f"labels have shape {y.shape} and sum {y.sum():g}, probabilities shape {p.shape}; expected one of each per "
-            "pair, and pairs of both classes."
-        )
+    y, p = check_scores(labels, probabilities)
     order = np.argsort(-p, kind="stable")
     last = np.append(np.flatnonzero(np.diff(p[order])), len(p) - 1)
     tp = np.append(0, np.cumsum(y[order])[last]).astype(int)
@@ -41,7 +36,7 @@ def at_threshold(table: pd.DataFrame, threshold: float) -> pd.Series:
 
 def costs(table: pd.DataFrame, false_positive: float, false_negative: float) -> pd.Series:
     """Return what the errors of 100 pairs cost at each threshold, given what one of either kind does."""
-    if min(false_positive, false_negative) < 0:
+    if not min(false_positive, false_negative) >= 0:
         raise InputError(f"costs are {false_positive} and {false_negative}; expected 0 or more.")
     wrong = table["false_positive"] * false_positive + table["false_negative"] * false_negative
     return 100 * wrong / table[list(CELLS)].sum(axis=1)

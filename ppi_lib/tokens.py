@@ -19,6 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from ppi_lib.errors import InputError
 from ppi_lib.files import write_atomically
 from ppi_lib.memory import keep_freed_memory
 from ppi_lib.model import TokenPairs
@@ -71,6 +72,29 @@ class TokenTable:
         row = torch.where(column < count_a, self.starts[a, None] + column, self.starts[b, None] + column - count_a)
         mask = column < both
         return torch.where(mask, row, len(self.rows) - 1), mask
+
+
+def require_store(config, store, proteins: Iterable[str]) -> None:
+    """Raise `InputError` unless `store` holds `proteins`, in patches that a model of this `ModelConfig` reads."""
+    proteins = list(proteins)
+    store.require(proteins)
+    if store.info.width != config.embedding_width:
+        raise InputError(
+            f"{store.path}: embeddings are {store.info.width} wide; the model reads {config.embedding_width}. Embed "
+            "with the embedder that it was trained on, or build it with "
+            f"ModelConfig(embedding_width={store.info.width})."
+        )
+    if store.info.patch != config.patch:
+        raise InputError(
+            f"{store.path}: patches are of {store.info.patch} residues; the model reads patches of {config.patch}. "
+            f"Build it with ModelConfig(patch={store.info.patch})."
+        )
+    longest = max(proteins, key=store.length, default=None)
+    if longest is not None and store.length(longest) > config.max_residues:
+        raise InputError(
+            f"{store.path}: {longest} has {store.length(longest)} residues; the model reads up to "
+            f"{config.max_residues}. Build it with ModelConfig(max_residues={store.length(longest)}), or cut it."
+        )
 
 
 def encoder_fingerprint(encoder: torch.nn.Module) -> str:
@@ -138,7 +162,7 @@ def encode_proteins(
     precision are the same; otherwise it is made again and replaces the file.
     """
     proteins = list(dict.fromkeys(proteins))
-    store.require(proteins)
+    require_store(model.config, store, proteins)
     if cache is None:
         return _in_eval_mode(model.encoder, store, proteins, dtype, progress)
     parts = [encoder_fingerprint(model.encoder), store.fingerprint(proteins), str(dtype), *proteins]

@@ -32,7 +32,9 @@ from ppi_lib.predict import predict_pairs
 from ppi_lib.proteins import Pairs, check_classes
 from ppi_lib.settings import LoopConfig, resolve_precision
 from ppi_lib.store import PatchStore
-from ppi_lib.tokens import encode_proteins, encoder_fingerprint
+from ppi_lib.tokens import encode_proteins, encoder_fingerprint, require_store
+
+MONITORS = ("validation_auprc", "validation_auroc", "validation_loss")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,8 @@ class TrainConfig(LoopConfig):
         for name in ("batch_size", "micro_batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least 1.")
+        if self.monitor not in MONITORS:
+            raise InputError(f"monitor is {self.monitor!r}; expected one of {', '.join(MONITORS)}.")
 
 
 SETTINGS = {
@@ -112,12 +116,7 @@ def train_classifier(
     """
     for pairs, name in ((train, "training"), (validation, "validation")):
         check_classes(pairs, name)
-    if store.info.width != model.config.embedding_width:
-        raise InputError(
-            f"{store.path}: embeddings are {store.info.width} wide; the model reads {model.config.embedding_width}. "
-            f"Build it with ModelConfig(embedding_width={store.info.width})."
-        )
-    store.require([*train.proteins, *validation.proteins])
+    require_store(model.config, store, [*train.proteins, *validation.proteins])
     folder, progress = None if out is None else make_folder(out), progress and team().main
     team().share_weights(model)
     standardise_input(model, store, train.proteins)
@@ -181,14 +180,16 @@ def train_checkpoint(
     seed = config.seed if config else 0
     model = team().place(_build(size, transfer, encoder, store, train, seed))
     config = config or suited(size, transfer)
+    encoded_by = encoder and {"file": Path(encoder).name, "fingerprint": encoder_fingerprint(model.encoder)}
     result = train_classifier(model, store, train, validation, config, out=out, callbacks=callbacks, progress=progress)
     about = {
         **(provenance or {}),
         "size": size,
         "transfer": transfer,
-        "encoder": encoder and read_encoder(encoder).provenance,
+        "encoder": encoder and {**encoded_by, **read_encoder(encoder).provenance},
         "training": vars(config),
         "best_epoch": result.best_epoch,
+        "stopped": result.stopped,
         "trained_on": describe_training_data(store, train, validation),
         "versions": {"ppi_lib": __version__, "torch": torch.__version__},
     }
@@ -211,8 +212,8 @@ def find_or_train(
 ) -> Found:
     """Return the checkpoint in `out` if it was trained on this very data, or train one there if there is none.
 
-    `options` are those of `train_checkpoint`. Raises `InputError` for a checkpoint of another size or other data: it is
-    somebody's result, and never overwritten.
+    `options` are those of `train_checkpoint`. Raises `InputError` for a checkpoint of another size or other data, or of
+    another transfer or other settings than those given: it is somebody's result, and never overwritten.
     """
     if not (Path(out) / "config.json").exists():
         checkpoint, result = train_checkpoint(store, train, validation, size=size, out=out, **options)
@@ -223,9 +224,20 @@ def find_or_train(
         raise InputError(
             f"{out}: holds a checkpoint of size {about.get('size')!r}; expected {size!r}. Choose that or another out."
         )
+    asked = {name: options[name] for name in ("transfer",) if name in options}
+    asked |= {} if options.get("config") is None else {"training": vars(options["config"])}
+    other = [name for name, value in asked.items() if about.get(name) != value]
+    if other:
+        raise InputError(
+            f"{out}: holds a checkpoint with {other[0]} {about.get(other[0])}; asked for {asked[other[0]]}. Choose "
+            "another out."
+        )
     if about.get("trained_on") != describe_training_data(store, train, validation):
         raise InputError(f"{out}: holds a checkpoint trained on other pairs or embeddings. Choose another out.")
-    return Found(checkpoint, f"Trained before ({size}, best epoch {about.get('best_epoch')}), read from {out}.")
+    by_hand = ", stopped by hand" if about.get("stopped") == "callback" else ""
+    return Found(
+        checkpoint, f"Trained before ({size}, best epoch {about.get('best_epoch')}{by_hand}), read from {out}."
+    )
 
 
 def describe_training_data(store: PatchStore, *pair_sets: Pairs) -> str:
@@ -244,4 +256,4 @@ def _digest(about: str, store: PatchStore, pair_sets: Sequence[Pairs]) -> str:
 
 def _identity(model: PPIClassifier, store: PatchStore, *pair_sets: Pairs) -> str:
     """Hash what a training depends on besides its settings."""
-    return _digest(f"{encoder_fingerprint(model.encoder)} {model.config}", store, pair_sets)
+    return _digest(encoder_fingerprint(model), store, pair_sets)

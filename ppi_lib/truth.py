@@ -29,8 +29,9 @@ Site = tuple[int, int]
 def patches_of_site(site: Site, length: int, patch: int = 32) -> Bool[np.ndarray, " P"]:
     """Say which patches of a protein of `length` residues hold at least half of what they could hold of `site`."""
     starts = np.arange(0, length, patch)
-    held = np.minimum(np.minimum(starts + patch, length), site[1]) - np.maximum(starts, site[0])
-    return held >= min(patch, site[1] - site[0]) / 2
+    stops = np.minimum(starts + patch, length)  # the last patch may be short
+    held = np.minimum(stops, site[1]) - np.maximum(starts, site[0])
+    return held >= np.minimum(stops - starts, site[1] - site[0]) / 2
 
 
 def patches_of_residues(residues: Collection[int], length: int, patch: int = 32) -> Bool[np.ndarray, " P"]:

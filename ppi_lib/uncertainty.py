@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from scipy.special import entr, expit
+from scipy.special import entr
 from tqdm.auto import tqdm
 
 from ppi_lib.calibrate import Calibration
@@ -66,9 +66,14 @@ def sample_logits(
     return found
 
 
-def summarise_samples(logits: np.ndarray, calibration: Calibration | None = None) -> Uncertainty:
-    """Return mean, deviation and mutual information of sampled logits `(S, B)`, each sample calibrated by itself."""
-    p = expit(logits) if calibration is None else calibration.probabilities(logits)
+def summarise_samples(
+    logits: np.ndarray, calibration: Calibration | None = None, *, prevalence: float | None = None
+) -> Uncertainty:
+    """Return mean, deviation and mutual information of sampled logits `(S, B)`, each sample calibrated by itself.
+
+    With `prevalence` they are of probabilities where that share of the pairs is positive.
+    """
+    p = (calibration or Calibration()).probabilities(logits, prevalence=prevalence)
     mean = p.mean(axis=0)
     total, own = ((entr(q) + entr(1 - q)) / np.log(2) for q in (mean, p))
     return Uncertainty(mean, p.std(axis=0), np.maximum(total - own.mean(axis=0), 0))

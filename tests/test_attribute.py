@@ -75,6 +75,20 @@ def test_an_integral_that_misses_its_sum_is_taken_again(model, store, method):
         assert abs(found.error) <= 0.01 * abs(found.logit - found.baseline_logit)
 
 
+@pytest.mark.filterwarnings("ignore:.*integrals are off")
+def test_integrals_of_weights_and_residues_are_refined_too(model, store, residues):
+    coarse, fine = (AttributionConfig(steps=1, most_steps=most) for most in (1, 512))
+    ways = (
+        lambda config: explain_weights(model, store, PAIRS, config=config),
+        lambda config: [attribute_residues(model, residues, pair, config=config) for pair in PAIRS[:2]],
+    )
+    for way in ways:
+        missed, found = (
+            [abs(one.error) / abs(one.logit - one.baseline_logit) for one in way(config)] for config in (coarse, fine)
+        )
+        assert max(missed) > 0.01 >= max(found)
+
+
 def test_v5_is_complete_too(store):
     model = sharpened(create_ppi_classifier(), store)
     for method in ("integrated_weights", "integrated_tokens"):

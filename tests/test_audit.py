@@ -7,7 +7,7 @@ import pytest
 from conftest import random_sequence
 from test_homology import mutate
 
-from ppi_lib.audit import audit, seen_classes
+from ppi_lib.audit import _judge_shortcut, audit, highest_identities, join_pairs, seen_classes
 from ppi_lib.errors import InputError
 from ppi_lib.proteins import Pairs, Proteins
 
@@ -98,6 +98,35 @@ def test_a_near_neighbour_across_splits_is_found_and_its_pairs_counted(splits, p
 def test_a_sample_is_said(splits, proteins):
     found = audit(**splits, proteins=proteins, sample=10, seed=3)
     assert "a sample of 10 of the 30 test proteins, seed 3" in verdict(found, "homology")
+
+
+def test_a_sample_says_what_it_knows_of(splits, proteins):
+    """All test proteins have a relative in training: a sample of them says so of the pairs that it covers."""
+    near = {f"E{i}": mutate(proteins.sequences[f"T{i}"], 0.1, i) for i in range(30)}
+    related = Proteins(sequences=proteins.sequences | near, notes=())
+    before = join_pairs(splits["train"], splits["validation"])
+    for sample, share in ((30, 1), (15, None)):
+        found = audit(**splits, proteins=related, sample=sample)
+        identities = highest_identities(found, before)
+        assert {one for one in identities if one.startswith("E")} == set(
+            found.tables["searched"].query("split == 'test'").protein
+        )
+        assert min(identities.values()) > 0.8
+        assert "(100.0%)" in verdict(found, "homology")
+        assert ("test pairs of searched proteins" in verdict(found, "homology")) == (share is None)
+    assert levels(found, "homology") == {"fault"}
+
+
+def test_too_few_pairs_and_a_score_turned_round_are_said():
+    row = {"score": "length", "auroc": 0.8, "low": 0.45, "high": 0.98}
+    assert _judge_shortcut(row)[1:] == (
+        "caution",
+        "Length alone: AUROC 0.800 [0.450, 0.980] on test; too few pairs to tell it from guessing.",
+    )
+    turned = _judge_shortcut({"score": "length", "auroc": 0.2, "low": 0.15, "high": 0.25})
+    assert turned.level == "fault"
+    assert "turned round, 0.800" in turned.verdict
+    assert _judge_shortcut({"score": "length", "auroc": 0.51, "low": 0.49, "high": 0.53}).level == "fine"
 
 
 def test_positives_from_hubs_alone_are_found(splits, proteins):

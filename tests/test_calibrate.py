@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 from scipy.stats import norm
+from sklearn.linear_model import LogisticRegression
 
 from ppi_lib.calibrate import Calibration, calibrate_if_possible, fit_calibration
 from ppi_lib.errors import InputError
@@ -29,6 +30,30 @@ def test_a_temperature_is_found_again():
     assert found.temperature == pytest.approx(3, rel=0.05)
     test, others = simulate(20_000, lambda x: 3 * x, seed=1)
     assert ece(test, found.probabilities(others)) < 0.015 < ece(test, expit(others))
+
+
+@pytest.mark.parametrize("method", ["temperature", "isotonic"])
+def test_the_mean_probability_is_the_share_of_positives_asked_for(method):
+    """True log odds at one to one, fitted where one pair in eleven is positive: the shift takes the share it needs."""
+    labels, logits = simulate(12_000, prevalence=1 / 11)
+    found = fit_calibration(labels, logits - np.log(1 / 10), method=method)
+    assert found.prevalence == labels.mean()
+    for prevalence in (None, 0.5, 0.01):
+        share = found.prevalence if prevalence is None else prevalence
+        others, at_share = simulate(50_000, prevalence=share, seed=1)
+        balanced = at_share - np.log(share / (1 - share))
+        assert found.probabilities(balanced, prevalence=prevalence).mean() == pytest.approx(others.mean(), rel=0.1)
+        assert ece(others, found.probabilities(balanced, prevalence=prevalence)) < 0.02
+
+
+def test_temperature_and_offset_are_those_of_an_unpenalised_logistic_regression():
+    labels, logits = simulate(2000, lambda x: 200 * x + 300)
+    found = fit_calibration(labels, logits, method="temperature")
+    peer = LogisticRegression(C=np.inf, tol=1e-10).fit(logits[:, None] / 200, labels)
+    assert 1 / found.temperature == pytest.approx(np.exp(-3))  # as far as it goes
+    found = fit_calibration(labels, logits / 200, method="temperature")
+    assert 1 / found.temperature == pytest.approx(peer.coef_[0, 0], rel=1e-4)
+    assert found.offset == pytest.approx(peer.intercept_[0], rel=1e-4)
 
 
 def test_isotonic_undoes_what_no_temperature_can():

@@ -124,7 +124,8 @@ def test_audit_says_what_it_found_and_leaves_the_tables(files, tmp_path, monkeyp
     assert "Length alone: AUROC" in out
     left = {path.stem for path in (tmp_path / "audit").iterdir()}
     assert left == {
-        *("findings", "classes", "shared_pairs", "conflicts", "duplicates", "neighbours", "degree", "without_biology")
+        *("findings", "classes", "shared_pairs", "conflicts", "duplicates", "searched", "neighbours", "degree"),
+        "without_biology",
     }
 
 
@@ -277,6 +278,7 @@ def test_help_shows_an_example(verb, monkeypatch, capsys):
 
 def bad_calls(files, run, folder):
     (folder / "unknown.tsv").write_text("DEMO0001\tNOPE\n")
+    (folder / "negative.tsv").write_text("DEMO0001\tDEMO0002\t0\n")
     (folder / "label.tsv").write_text("DEMO0001\tDEMO0002\t1\nDEMO0001\tDEMO0003\t2\n")
     fasta = files / "proteins.fasta"
     return {
@@ -306,6 +308,21 @@ def bad_calls(files, run, folder):
             *("split", fasta, files / "train.tsv", "--out", folder / "s", "--negatives", "compartment"),
         ),
         "expected at least 1, and 1000 for a figure": ("report", run, "--draws", 0),
+        "--sample is -1; expected 0": ("report", run, "--sample", -1),
+        "sample is -1; expected 0": (
+            *("audit", fasta, files / "train.tsv", "--validation", files / "validation.tsv"),
+            *("--test", files / "test.tsv", "--sample", -1),
+        ),
+        "--ratio is 5, and no negatives are drawn": (
+            *("split", fasta, files / "train.tsv", "--out", folder / "s", "--ratio", 5),
+        ),
+        "None of the 1 pairs is labelled 1": (
+            *("split", fasta, folder / "negative.tsv", "--out", folder / "s", "--negatives", "degree"),
+        ),
+        "Give a FASTA file and a table of pairs, or --dataset; see `ppi audit": ("audit", fasta, "--dataset", "demo"),
+        "Give a FASTA file and a table of pairs, or --dataset; see `ppi train": (
+            *("train", fasta, "--dataset", "demo", "--out", folder / "s"),
+        ),
         "prevalence is 2": (
             *("predict", run, fasta, files / "test.tsv", "--out", folder / "x.tsv"),
             *("--prevalence", 2),
@@ -339,7 +356,7 @@ def bad_calls(files, run, folder):
     }
 
 
-@pytest.mark.parametrize("case", range(23))
+@pytest.mark.parametrize("case", range(29))
 def test_bad_input_is_one_line_and_status_2(case, files, run, tmp_path, monkeypatch, capsys):
     message, arguments = list(bad_calls(files, run, tmp_path).items())[case]
     status, _, err = ppi(monkeypatch, capsys, *arguments)

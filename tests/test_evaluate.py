@@ -156,9 +156,9 @@ def test_intervals_of_independent_pairs_are_those_of_drawn_pairs():
 def test_intervals_hold_the_truth_as_often_as_they_say_and_those_of_pairs_do_not():
     """A short form of benchmarks/intervals.py."""
     world = intervals.World(150, 1000, share=0.6, sociability=2.0)
-    result = intervals.cover(world, trials=100, draws=150)
-    assert 0.86 <= result["proteins"]["coverage"] <= 0.99
-    assert result["pairs"]["coverage"] < 0.8
+    result = intervals.cover(world, trials=100, draws=150).set_index(["metric", "drawn"])
+    assert 0.86 <= result.loc[("auroc", "proteins"), "coverage"] <= 0.99
+    assert result.loc[("auroc", "pairs"), "coverage"] < 0.8
 
 
 def test_a_verdict_says_a_tie_when_the_interval_holds_zero():

@@ -66,7 +66,7 @@ def test_the_card_has_data_metrics_and_limits(checkpoint, tmp_path):
         "\nbernett\n",
         "`profile` version 1, 960 wide, patches of 32 residues. Residues after the 1,502th",
         "| test AUROC | 0.670 |\n| test AUPRC | 0.659 [0.642, 0.676] |",
-        "| threshold (fixed on validation pairs) | 0.410 |",
+        "| threshold of the probability (fixed on validation pairs) | 0.410 |",
         "- Human proteins only.",
         LIMITS[0],
         f"{sum(p.numel() for p in checkpoint.model.parameters()):,} parameters",

@@ -54,6 +54,14 @@ def test_every_format_gives_the_mean_of_each_patch(tmp_path, suffix):
     assert (store.info.embedder, store.info.version, store.info.width) == ("prot_t5", "imported", 6)
 
 
+def test_a_store_of_other_numbers_is_not_taken_for_the_file(tmp_path):
+    path = write(tmp_path / "e.h5", RESIDUES)
+    load(path, tmp_path / "s")
+    check(load(path, tmp_path / "s"))
+    with pytest.raises(InputError, match=r"P1 has other embeddings there than in .*delete that one"):
+        load(write(tmp_path / "f.h5", {name: rows + 1 for name, rows in RESIDUES.items()}), tmp_path / "s")
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_two_rows_more_than_residues_are_a_start_and_an_end(tmp_path, suffix):
     ends = {name: np.concatenate([rows[:1] + 99, rows, rows[:1] - 99]) for name, rows in RESIDUES.items()}

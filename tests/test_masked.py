@@ -51,6 +51,28 @@ def autoencoder() -> MaskedAutoencoder:
     return model
 
 
+def test_the_loss_is_not_rounded_where_the_model_is(autoencoder):
+    values, lengths, masked = batch(5, 9, 12)
+    masked[:, ::2] = torch.arange(12)[::2] < torch.tensor([5, 9, 12])[:, None]
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = autoencoder.loss(values, lengths, masked, 1.0)
+        rebuilt = autoencoder(values, lengths, masked).double()
+    error = (rebuilt - autoencoder.target(values)).square()
+    expected = (error[masked] * autoencoder.target_weight).sum()
+    real = torch.arange(12) < torch.tensor([5, 9, 12])[:, None]
+    for row in range(3):
+        seen = (error[row][real[row] & ~masked[row]] * autoencoder.visible_channel_weight).sum(dim=1).mean()
+        expected = expected + masked[row].sum() * seen
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_a_channel_that_never_varies_has_no_weight_among_the_visible(autoencoder):
+    autoencoder = copy.deepcopy(autoencoder)
+    autoencoder.set_target(torch.zeros(12), torch.tensor([0.0] * 6 + [1.0] * 5 + [2.0]), torch.ones(12))
+    assert autoencoder.visible_channel_weight.tolist() == pytest.approx([0.0] * 6 + [1 / 9] * 5 + [4 / 9])
+
+
 def batch(*counts: int, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Random patches, lengths and masks of proteins of so many patches, padded with numbers that would be noticed."""
     generator = torch.Generator().manual_seed(seed)

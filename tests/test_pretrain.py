@@ -1,4 +1,5 @@
 import dataclasses
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -106,7 +107,8 @@ def test_a_stopped_pretraining_goes_on_to_the_same_weights_bit_for_bit(waves, tm
             raise StopTraining
 
     whole = pretrain_encoder(encoder(), waves, waves.ids, config=CONFIG)
-    pretrain_encoder(encoder(), waves, waves.ids, config=CONFIG, out=tmp_path, callbacks=[stop])
+    with pytest.raises(InputError, match="before its first epoch was done") if steps <= 18 else nullcontext():
+        pretrain_encoder(encoder(), waves, waves.ids, config=CONFIG, out=tmp_path, callbacks=[stop])
     resumed = pretrain_encoder(encoder(), waves, waves.ids, config=CONFIG, out=tmp_path)
     assert same(weights(whole.autoencoder), weights(resumed.autoencoder))
     assert resumed.history["validation_loss"].tolist() == whole.history["validation_loss"].tolist()
@@ -171,7 +173,7 @@ def test_patches_that_their_neighbours_do_not_tell_are_refused(tmp_path):
 
 
 def test_bad_arguments_are_refused(waves, tiny):
-    with pytest.raises(InputError, match="12 wide; the encoder reads 960"):
+    with pytest.raises(InputError, match="12 wide; the model reads 960"):
         pretrain_encoder(encoder(tiny), waves, waves.ids, config=CONFIG)
     with pytest.raises(InputError, match="encoder is frozen"):
         pretrain_encoder(encoder().requires_grad_(False), waves, waves.ids, config=CONFIG)

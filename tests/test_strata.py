@@ -14,13 +14,17 @@ def test_strata_by_hand():
     sequences = {"H": "M" * 10, **{f"P{i}": "M" * (10 * (i + 1)) for i in range(12)}}
     sequences |= {"Q0": "M", "Q1": "M" * 20}
     classes = np.array(["C3"] * 12 + ["C1"], dtype=object)
-    table = assign_strata(pairs, sequences, classes, {"P3": 0.8, "P4": 0.4, "H": 0.69, "Q1": 0.39})
+    nearest = dict.fromkeys(sequences, 0.0) | {"P3": 0.8, "P4": 0.4, "H": 0.69, "Q1": 0.39}
+    table = assign_strata(pairs, sequences, classes, nearest)
     assert table["class"].tolist() == classes.tolist()
     assert table["hubs"].tolist() == ["one hub"] * 12 + ["no hub"]
     assert table["length"][0] == table["length"][12] == "short (up to 40)"
     assert table["length"][11] == "long (above 80)"
     assert table["identity"].tolist() == ["40% to 70%"] * 3 + ["from 70% on"] + ["40% to 70%"] * 8 + ["below 40%"]
     assert "identity" not in assign_strata(pairs, sequences, classes)
+    del nearest["Q0"]
+    table = assign_strata(pairs, sequences, classes, nearest)
+    assert table["identity"].isna().tolist() == [False] * 12 + [True]
 
 
 @pytest.fixture

@@ -29,7 +29,15 @@ def test_costs_weigh_both_kinds_of_error():
         costs(table, -1, 1)
 
 
-@pytest.mark.parametrize(("labels", "probabilities"), [([1, 1], [0.1, 0.2]), ([0, 1], [0.1])])
-def test_one_class_or_other_lengths_are_refused(labels, probabilities):
-    with pytest.raises(InputError, match="pairs of both classes"):
+@pytest.mark.parametrize(
+    ("labels", "probabilities", "message"),
+    [
+        ([1, 1], [0.1, 0.2], "expected both classes"),
+        ([0, 1], [0.1], "expected one of each per pair"),
+        ([1, -1, 1], [0.1, 0.2, 0.3], "labels hold -1; expected only 0 and 1"),
+        ([1, 0], [0.1, np.nan], "probabilities hold 1 NaN, the first at pair 1"),
+    ],
+)
+def test_what_is_no_label_or_no_probability_is_refused(labels, probabilities, message):
+    with pytest.raises(InputError, match=message):
         sweep_thresholds(labels, probabilities)

@@ -17,6 +17,7 @@ from ppi_lib.errors import InputError
 from ppi_lib.pair_task import PairTask
 from ppi_lib.plain import PairDataset, collate_fn_v5, train_epoch, validate_epoch
 from ppi_lib.predict import predict_pairs
+from ppi_lib.pretrain import pretrain_encoder
 from ppi_lib.proteins import Pairs, Proteins
 from ppi_lib.train import (
     TRANSFERS,
@@ -233,6 +234,59 @@ def test_a_pretrained_encoder_is_where_training_starts(tiny, store, pair_sets, t
     assert same_weights(checkpoint.model.encoder, encoder)
     with pytest.raises(InputError, match="transfer is 'warm'; expected one of frozen, lora, full"):
         train_checkpoint(store, *pair_sets, transfer="warm", **options)
+
+
+def test_another_head_is_another_training(tiny, store, pair_sets, tmp_path):
+    config = dataclasses.replace(CONFIG, epochs=1)
+    train_classifier(create_ppi_classifier(config=tiny), store, *pair_sets, config, out=tmp_path, progress=False)
+    other = create_ppi_classifier(config=tiny)
+    torch.nn.init.normal_(other.head[0].weight)
+    with pytest.raises(InputError, match="Choose another folder"):
+        train_classifier(other, store, *pair_sets, config, out=tmp_path, progress=False)
+
+
+def test_weights_of_a_file_take_the_input_as_they_did(tiny, store, pair_sets):
+    """The identity is a standardisation too, if it is the file's."""
+    model = create_ppi_classifier(config=tiny)
+    model.encoder.patch_embedding.settled = True
+    values, lengths = store.batch(store.ids[:4])
+    before = model.encoder(values, lengths)
+    train_classifier(model, store, *pair_sets, dataclasses.replace(CONFIG, epochs=1), progress=False)
+    assert torch.equal(model.encoder(values, lengths), before)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"patch": 64}, r"patches are of 32 residues; the model reads patches of 64"),
+        ({"max_residues": 64}, r"residues; the model reads up to 64"),
+        ({"embedding_width": 1280}, r"960 wide; the model reads 1280"),
+    ],
+)
+def test_a_store_that_the_model_does_not_read_is_refused(tiny, store, pair_sets, change, message):
+    model = create_ppi_classifier(config=dataclasses.replace(tiny, **change))
+    with pytest.raises(InputError, match=message):
+        train_classifier(model, store, *pair_sets, CONFIG, progress=False)
+    with pytest.raises(InputError, match=message):
+        predict_pairs(model, store, pair_sets[1], progress=False)
+    with pytest.raises(InputError, match=message):
+        pretrain_encoder(model.encoder.requires_grad_(True), store, store.ids)
+
+
+def test_a_checkpoint_of_other_settings_than_asked_for_is_refused(tiny, store, pair_sets, tmp_path, monkeypatch):
+    monkeypatch.setitem(PRESETS, "v3", tiny)
+    one = {"size": "v3", "out": tmp_path, "config": dataclasses.replace(CONFIG, epochs=1), "progress": False}
+    find_or_train(store, *pair_sets, **one)
+    assert "Trained before (v3, best epoch 1), read" in find_or_train(store, *pair_sets, size="v3", out=tmp_path).note
+    assert "Trained before" in find_or_train(store, *pair_sets, **one, transfer="frozen").note
+    for other in ({"transfer": "lora"}, {"config": dataclasses.replace(CONFIG, epochs=2)}):
+        with pytest.raises(InputError, match=f"holds a checkpoint with {'tra(nsfer|ining)'} .*; asked for"):
+            find_or_train(store, *pair_sets, **{**one, **other})
+
+
+def test_a_monitor_that_no_history_has_is_refused_before_training():
+    with pytest.raises(InputError, match="monitor is 'validation_f1'; expected one of validation_auprc"):
+        TrainConfig(monitor="validation_f1")
 
 
 def test_an_encoder_that_learns_encodes_each_protein_of_a_batch_once(tiny, store, pair_sets, monkeypatch):

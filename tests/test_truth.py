@@ -37,6 +37,7 @@ def attribution(scores, length_a: int, length_b: int) -> PatchAttribution:
         ((24, 40), [1, 1, 0, 0, 0]),  # a motif of 16, 8 and 8
         ((25, 41), [0, 1, 0, 0, 0]),
         ((128, 140), [0, 0, 0, 0, 1]),
+        ((60, 140), [0, 0, 1, 1, 1]),  # the last patch is short, and all in it
     ],
 )
 def test_a_patch_is_of_a_site_if_it_holds_half_of_what_it_could(site, expected):
@@ -156,6 +157,14 @@ def test_mmcif_reads_like_pdb(tmp_path, sequences):
     assert first == second
 
 
+def test_a_tag_at_the_end_of_a_chain_is_left_out(tmp_path, sequences):
+    tagged = {"A": (sequences["A"] + "HHHHHHGSGSENLYFQ", 5.0, 1), "B": (sequences["B"], 0.0, 1)}
+    write_pdb(tmp_path / "x.pdb", tagged)
+    found = read_interface(tmp_path / "x.pdb", "A", "B", ("A", "B"), sequences)
+    assert found.identity_a == 1
+    assert max(found.residues_a) < len(sequences["A"])
+
+
 def test_a_structure_that_does_not_fit_is_refused(tmp_path, sequences):
     path = tmp_path / "x.pdb"
     far = {"A": (sequences["A"], 50.0, 1), "B": (sequences["B"], 0.0, 1)}
@@ -163,7 +172,10 @@ def test_a_structure_that_does_not_fit_is_refused(tmp_path, sequences):
     cases = [
         ((path, "A", "Z", ("A", "B"), sequences), "no chain 'Z'; there is 'A', 'B'"),
         ((path, "A", "B", ("A", "B"), sequences), "no residues within 8 Angstrom"),
-        ((path, "A", "A", ("A", "B"), sequences), r"chain 'A' is \d+% identical to B; expected at least 90%"),
+        (
+            (path, "A", "A", ("A", "B"), sequences),
+            r"chain 'A' is \d+% identical to B over .*expected at least 90% over 50%",
+        ),
         ((path, "A", "B", ("A", "C"), sequences), "nothing of C"),
         ((tmp_path / "y.pdb", "A", "B", ("A", "B"), sequences), "no such file"),
         ((tmp_path / "y.xyz", "A", "B", ("A", "B"), sequences), "expected .pdb"),

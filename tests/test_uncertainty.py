@@ -52,6 +52,9 @@ def test_samples_are_calibrated():
     expected = 1 / (1 + np.exp(-logits / 2))
     found = summarise_samples(logits, Calibration(temperature=2.0, prevalence=0.5, pairs=10))
     assert found.probabilities == pytest.approx(expected.mean(axis=0))
+    rare = Calibration(prevalence=0.5, pairs=10).probabilities(logits, prevalence=0.001)
+    found = summarise_samples(logits, Calibration(prevalence=0.5, pairs=10), prevalence=0.001)
+    assert found.deviation == pytest.approx(rare.std(axis=0))
 
 
 def test_bad_input_is_named(tiny, store, pair_sets):

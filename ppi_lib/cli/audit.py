@@ -30,7 +30,7 @@ def audit(
     from ppi_lib.datasets import load_dataset, load_files
     from ppi_lib.files import make_folder
 
-    if (dataset is None) == (pairs is None) or (dataset and (validation or test)):
+    if (dataset is None) == (pairs is None) or (dataset and (proteins or validation or test)):
         raise InputError("Give a FASTA file and a table of pairs, or --dataset; see `ppi audit --help`.")
     folder = None if out is None else make_folder(out)
     if dataset is not None:

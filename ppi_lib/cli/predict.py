@@ -52,7 +52,7 @@ def predict(
         prediction, more = predict_pairs(checkpoint.model, embedded, table, progress=not quiet), {}
         if samples:
             sampled = sample_logits(checkpoint.model, embedded, table, samples=samples, progress=not quiet)
-            spread = summarise_samples(sampled, checkpoint.calibration)
+            spread = summarise_samples(sampled, checkpoint.calibration, prevalence=prevalence)
             more = {"deviation": spread.deviation, "knowledge": spread.knowledge}
     probabilities = checkpoint.calibration.probabilities(prediction.logits, prevalence=prevalence)
     write_predictions(table, prediction, checkpoint.threshold, out, probabilities, more)

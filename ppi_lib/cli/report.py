@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from ppi_lib.cli.app import Quiet, app
+from ppi_lib.cli.app import EmbedderName, Quiet, Store, app
 from ppi_lib.errors import InputError
 
 
@@ -14,6 +14,8 @@ def report(
     run: Annotated[Path, typer.Argument(help="Folder of a run that `ppi train` made.")],
     sample: Annotated[int, typer.Option(help="Most proteins of a split to search neighbours for; 0: none.")] = 8000,
     draws: Annotated[int, typer.Option(help="Draws of the bootstrap.")] = 1000,
+    store: Store = None,
+    embedder: EmbedderName = None,
     quiet: Quiet = False,
 ):
     """Write report.html: scores, baselines, audit, calibration and provenance on one page."""
@@ -24,8 +26,11 @@ def report(
 
     if draws < 1:  # before baselines are fitted
         raise InputError(f"draws is {draws}; expected at least 1, and 1000 for a figure.")
+    if sample < 0:
+        raise InputError(f"--sample is {sample}; expected 0 for no search of neighbours, or a number of proteins.")
     load_checkpoint(run)
     if not has_baselines(run):
-        assess_run(run, load_saved(run / "data"), baselines=True, progress=not quiet, draws=draws)
+        places = {"store": store, "embedder": embedder}
+        assess_run(run, load_saved(run / "data"), baselines=True, progress=not quiet, draws=draws, **places)
     page = write_page(run, sample=sample, draws=draws)
     typer.echo(f"{page} ({page.stat().st_size / 1e6:.1f} MB), its figures in {run / 'figures'}.")

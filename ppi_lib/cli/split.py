@@ -35,6 +35,8 @@ def split(
             f"--negatives is {negatives!r}{' with --classes' * classes}; expected one of {', '.join(SCHEMES)}, without "
             "--classes, whose tests are of labelled pairs only."
         )
+    if negatives is None and ratio != 1:
+        raise InputError(f"--ratio is {ratio}, and no negatives are drawn; expected --negatives with it.")
     if (negatives == "compartment") != (compartments is not None):
         raise InputError("--negatives compartment and --compartments FILE go together; expected both or neither.")
     keep_given_files((proteins, pairs, compartments), out)
@@ -78,6 +80,10 @@ def _split(table, clusters, scheme, ratio, places, classes, seed) -> tuple[dict,
         splits = split_by_protein(table, clusters=clusters, seed=seed)
         return splits._asdict(), splits.train.notes
     positives = table if table.labels is None else table.take(table.labels == 1)
+    if not len(positives):
+        raise InputError(
+            f"None of the {len(table):,} pairs is labelled 1; expected the positives to draw negatives for."
+        )
     splits = split_by_protein(positives, clusters=clusters, seed=seed)
     parts = {
         name: draw_negatives(part, scheme=scheme, ratio=ratio, compartments=places, seed=seed)

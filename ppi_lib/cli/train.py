@@ -43,7 +43,7 @@ def train(
     from ppi_lib.parallel import team
     from ppi_lib.train import suited
 
-    if (dataset is None) == (pairs is None) or (dataset and (validation or test)):
+    if (dataset is None) == (pairs is None) or (dataset and (proteins or validation or test)):
         raise InputError("Give a FASTA file and a table of pairs, or --dataset; see `ppi train --help`.")
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     settings = {name: value for name, value in given.items() if value is not None}
