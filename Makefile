@@ -46,6 +46,7 @@ bench-more: $(READY)
 	$(BIN)/python benchmarks/embedding.py
 	$(BIN)/python benchmarks/screening.py speed exactness growth predict large
 	$(BIN)/python benchmarks/attribution.py
+	$(BIN)/python benchmarks/truth.py
 	$(BIN)/python benchmarks/dashboard.py
 
 # torch first and alone: a later requirement then keeps the build that is there.
