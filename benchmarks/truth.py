@@ -3,8 +3,8 @@
 `v3` is trained on demo, and once more on permuted labels. Of the test pairs that interact and that the first calls so,
 some are drawn and explained by the default method: by the trained model, by one of random weights, and by the one of
 permuted labels. Each is held against the planted sites, beside sites of the same lengths at random places. On fewer of
-these pairs the scorecard compares what hiding the highest tenth of the patches costs with as many at random. Intervals
-(95%) draw proteins. Writes benchmarks/results/truth.json and prints a table.
+these pairs the scorecard compares what hiding the highest tenth of the patches costs the trained model's logit with as
+many at random. Intervals (95%) draw proteins. Writes benchmarks/results/truth.json and prints a table.
 """
 
 import argparse
@@ -50,12 +50,15 @@ def draw_pairs(checkpoint, store: PatchStore, data: Dataset, count: int) -> list
     return [(data.test.a[i], data.test.b[i]) for i in np.random.default_rng(0).permutation(right)[:count]]
 
 
-def measure(name: str, model: PPIClassifier, store: PatchStore, data: Dataset, pairs, removed: int) -> pd.DataFrame:
-    """Return `value`, `low` and `high` of each measure of one model's attributions."""
-    found = find_sites(explain_pairs(model, store, pairs), data.sites)
-    card = score_methods(model, store, pairs[:removed], [DEFAULT_METHOD], progress=False).table
-    ratio = card[(card["method"] == DEFAULT_METHOD) & (card["measure"] == "comprehensiveness_ratio")]
-    return pd.concat([summarise(found, MEASURES), ratio]).assign(model=name)
+def hold_against_sites(model: PPIClassifier, store: PatchStore, data: Dataset, pairs) -> pd.DataFrame:
+    """Return `value`, `low` and `high` of each of `MEASURES`."""
+    return summarise(find_sites(explain_pairs(model, store, pairs), data.sites), MEASURES)
+
+
+def hide_patches(model: PPIClassifier, store: PatchStore, pairs) -> pd.DataFrame:
+    """Return the same of what the logit loses without the highest tenth of the patches, over a random tenth."""
+    card = score_methods(model, store, pairs, [DEFAULT_METHOD], progress=False).table
+    return card[(card["method"] == DEFAULT_METHOD) & (card["measure"] == "comprehensiveness_ratio")]
 
 
 def main() -> None:
@@ -73,8 +76,9 @@ def main() -> None:
         "random weights": randomised(checkpoint.model),
         "permuted labels": train(permute_labels(data), store, options.out / "permuted").model,
     }
-    parts = [measure(name, model, store, data, pairs, options.removed) for name, model in models.items()]
-    table = pd.concat(parts, ignore_index=True)
+    parts = {name: hold_against_sites(model, store, data, pairs) for name, model in models.items()}
+    parts["trained"] = pd.concat([parts["trained"], hide_patches(checkpoint.model, store, pairs[: options.removed])])
+    table = pd.concat(parts, names=["model", None]).reset_index("model")
     content = {
         "what": f"{DEFAULT_METHOD} of v3 on {len(pairs)} test pairs of demo, {options.removed} for what hiding costs",
         "cpu": cpu_name(),
