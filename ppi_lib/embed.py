@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from threadpoolctl import threadpool_limits
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
@@ -53,8 +54,12 @@ class _ProfileItems(Dataset):
         return protein, profile_patches(sequence)
 
 
-def _die_with_parent(worker: int) -> None:
-    """Have the kernel kill a worker whose parent was killed: it would wait for ever, and hold the store's lock."""
+def _start_worker(worker: int) -> None:
+    """Keep a worker to one core, and have the kernel kill it if its parent is killed.
+
+    A second thread of each would wait for its turn in a loop; an orphan would wait for ever, and hold the store's lock.
+    """
+    threadpool_limits(1)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -63,7 +68,7 @@ def _profile(groups: Sequence[Mapping[str, str]]) -> Iterator[tuple[str, np.ndar
     items = _ProfileItems(groups)
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
     workers = min(cores, _MOST_WORKERS) if cores > 1 and len(items) >= _WORTH_WORKERS else 0
-    init = _die_with_parent if workers else None
+    init = _start_worker if workers else None
     for batch in DataLoader(items, batch_size=8, num_workers=workers, collate_fn=list, worker_init_fn=init):
         yield from batch
 
