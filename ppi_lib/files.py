@@ -1,10 +1,10 @@
 """How files are written, whole or not at all, and folders made."""
 
-import glob
 import os
 import time
 import uuid
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -22,9 +22,7 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     """
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        for left in path.parent.glob(f"{glob.escape(path.name)}.????????.tmp"):
-            if time.time() - left.stat().st_mtime > _ABANDONED:
-                left.unlink(missing_ok=True)
+        _sweep(path.parent)
         write(temporary)
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
@@ -32,6 +30,14 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
     except (OSError, RuntimeError, SafetensorError) as error:
         temporary.unlink(missing_ok=True)
         raise InputError(f"{path}: could not be written ({error}). The last whole file is kept.") from error
+
+
+@cache
+def _sweep(folder: Path) -> None:
+    """Remove what writers that were killed left, once in a process."""
+    for left in folder.glob("*.????????.tmp"):
+        if time.time() - left.stat().st_mtime > _ABANDONED:
+            left.unlink(missing_ok=True)
 
 
 def make_folder(path: str | Path) -> Path:

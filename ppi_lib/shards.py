@@ -73,12 +73,18 @@ def index_paths(folder: Path) -> dict[int, Path]:
     return {int(number): path for number, path in found.items() if number.isdigit()}
 
 
-def write_shard(folder: Path, columns: dict[str, list], rows: Float16[np.ndarray, "P E"]) -> None:
-    """Write a shard under the first number that is free; `columns` are those of `ShardIndex`."""
+def write_shard(folder: Path, columns: dict[str, list], arrays: Sequence[Float16[np.ndarray, "_ E"]]) -> None:
+    """Write the rows of some proteins as a shard under the first free number; `columns` are those of `ShardIndex`."""
     taken = index_paths(folder)
     number = next(i for i in range(len(taken) + 1) if i not in taken)
     path = folder / f"shard-{number:05d}.npy"
-    write_atomically(path, lambda target: target.write_bytes(_header(*rows.shape) + rows.tobytes()))
+
+    def write(target: Path) -> None:
+        with open(target, "wb") as file:
+            file.write(_header(sum(map(len, arrays)), arrays[0].shape[1]))
+            file.writelines(map(np.ascontiguousarray, arrays))
+
+    write_atomically(path, write)
     write_json(path.with_suffix(".json"), {**columns, "index": _index_digest(columns)})
 
 

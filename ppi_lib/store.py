@@ -258,7 +258,7 @@ class StoreWriter:
     def _flush(self) -> None:
         """Write what was added as one shard."""
         if self._arrays:
-            write_shard(self.path, self._columns, np.concatenate(self._arrays))
+            write_shard(self.path, self._columns, self._arrays)
             self._clear()
 
     def __exit__(self, kind: type[BaseException] | None, *error) -> None:
