@@ -1,8 +1,6 @@
-import errno
 import json
-import os
+import resource
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -171,17 +169,15 @@ def test_after_an_error_whole_shards_stay_and_the_rest_is_not_written(tmp_path):
     assert store["A"].shape == (SHARD_PATCHES, 4)
 
 
-def test_a_full_disk_ends_the_writing_and_what_is_whole_stays(tmp_path, monkeypatch):
+def test_a_disk_that_takes_no_more_ends_the_writing_and_what_is_whole_stays(tmp_path):
     write(tmp_path, A=np.ones((1, 4)))
-
-    def full(path, content):
-        Path.open(path, "wb").write(bytes(content)[:10])
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
-        with pytest.raises(InputError, match="No space left on device"):
-            write(tmp_path, B=np.ones((1, 4)))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # bytes of a file
+    try:
+        with pytest.raises(InputError, match=r"could not be written .*File too large"):
+            write(tmp_path, B=np.ones((600, 4)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert sorted(path.name for path in tmp_path.glob("shard*")) == ["shard-00000.json", "shard-00000.npy"]
     assert write(tmp_path, B=np.ones((1, 4))).ids == ["A", "B"]
 
