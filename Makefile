@@ -17,9 +17,11 @@ READY := .venv/.ready
 run: $(READY)
 	$(BIN)/ppi run --dataset $(DATASET)
 
+# Two processes at once, of one thread each: two of two threads would wait for one another.
+test: export OMP_NUM_THREADS = 1
 test: $(READY)
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
-	$(BIN)/pytest --nbmake --nbmake-kernel=python3 --nbmake-timeout=600 notebooks
+	$(BIN)/pytest -n 2 --dist worksteal --nbmake --nbmake-kernel=python3 --nbmake-timeout=600 notebooks
 
 lab: $(READY)
 	$(BIN)/jupyter lab --notebook-dir=notebooks

@@ -13,6 +13,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import plotly.io as pio
 
+from ppi_lib.drawing import Image, draw_images
 from ppi_lib.errors import InputError
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -20,6 +21,7 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid")
 GREY = "#999999"
 WHITE_TO_BLUE = [[0, "#F4F7FA"], [0.5, "#56B4E9"], [1, "#003B5C"]]
 _PIXELS_PER_MM = 96 / 25.4
+_ENDINGS = {".pdf": 1, ".svg": 1, ".png": 300 / 96}  # and pixels for each of the layout's
 _AXIS = {
     "showline": True,
     "linecolor": "#333333",
@@ -80,13 +82,14 @@ def draw_dark(folder: str | Path) -> list[Path]:
     if not found:
         raise InputError(f"{folder}: no figures here; expected the .json files that `save_figure` writes.")
     figures = [darken(pio.from_json(path.read_text(encoding="utf-8"))) for path in found]
-    made = []
-    for kind, scale in (("svg", 1), ("png", 300 / 96)):
-        paths = [path.with_name(f"{path.stem}_dark.{kind}") for path in found]
-        sizes = {side: [figure.layout[side] for figure in figures] for side in ("width", "height")}
-        pio.write_images(figures, paths, scale=scale, **sizes)
-        made += paths
-    return made
+    images = [
+        Image(figure, path.with_name(f"{path.stem}_dark{ending}"), scale)
+        for ending, scale in _ENDINGS.items()
+        if ending != ".pdf"
+        for figure, path in zip(figures, found, strict=True)
+    ]
+    draw_images(images)
+    return [image.path for image in images]
 
 
 def require_columns(table: pd.DataFrame, name: str, columns: tuple[str, ...]) -> None:
@@ -102,15 +105,14 @@ def require_columns(table: pd.DataFrame, name: str, columns: tuple[str, ...]) ->
 
 def _write_pages(figure: go.Figure, stem: Path) -> list[Path]:
     """PDF, SVG and PNG; HTML where no browser can be started."""
-    paths = [stem.with_name(f"{stem.name}.{kind}") for kind in ("pdf", "svg", "png")]
+    images = [Image(figure, stem.with_name(f"{stem.name}{ending}"), scale) for ending, scale in _ENDINGS.items()]
     try:
-        size = {"width": figure.layout.width, "height": figure.layout.height}
-        pio.write_images([figure] * len(paths), paths, scale=[1, 1, 300 / 96], **size)
+        draw_images(images)
     except RuntimeError:  # kaleido's ChromeNotFoundError and failed starts are RuntimeErrors
         html = stem.with_name(f"{stem.name}.html")
         figure.write_html(html, include_plotlyjs=True)
         return [html]
-    return paths
+    return [image.path for image in images]
 
 
 def save_figure(

@@ -7,10 +7,9 @@ import subprocess
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-import plotly.io as pio
 import pytest
 
-from ppi_lib import figures
+from ppi_lib import figures, style
 from ppi_lib.errors import InputError
 from ppi_lib.evaluate import compute_curves
 
@@ -160,7 +159,7 @@ def test_without_a_browser_html_and_numbers_are_written(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError("Kaleido requires Google Chrome to be installed.")
 
-    monkeypatch.setattr(pio, "write_images", fail)
+    monkeypatch.setattr(style, "draw_images", fail)
     tables = {"one": TABLE, "two": TABLE * 2}
     paths = figures.save_figure(go.Figure().add_bar(y=[1]), tmp_path / "new" / "fig", data=tables)
     assert [path.name for path in paths] == ["fig.html", "fig.json", "fig_one.csv", "fig_two.csv"]
@@ -169,11 +168,11 @@ def test_without_a_browser_html_and_numbers_are_written(tmp_path, monkeypatch):
 
 
 def test_width_and_height_are_those_of_the_page(tmp_path, monkeypatch):
-    asked = {}
-    monkeypatch.setattr(pio, "write_images", lambda *args, **kwargs: asked.update(kwargs))
+    asked = []
+    monkeypatch.setattr(style, "draw_images", asked.extend)
     figure = go.Figure(layout={"width": 100})
     figures.save_figure(figure, tmp_path / "fig", data=TABLE, width_mm=89, height_mm=25.4)
-    assert (asked["width"], asked["height"]) == (336, 96)
+    assert {(image.figure.layout.width, image.figure.layout.height) for image in asked} == {(336, 96)}
     assert figure.layout.width == 100  # the figure handed in stays as it was
 
 

@@ -9,7 +9,6 @@ import subprocess
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-import plotly.io as pio
 import pytest
 
 from ppi_lib import (
@@ -21,6 +20,7 @@ from ppi_lib import (
     figures_screen,
     figures_trust,
 )
+from ppi_lib.drawing import Image, draw_images
 from ppi_lib.errors import InputError
 from ppi_lib.evaluate import compute_curves
 from ppi_lib.selective import risk_coverage
@@ -105,7 +105,7 @@ def printed(made, tmp_path_factory):
     sized = [go.Figure(figure).update_layout(width=widths[name]) for name, figure in made.items()]
     paths = {kind: [folder / f"{name}.{kind}" for name in made] for kind in ("pdf", "svg")}
     try:
-        pio.write_images(sized * 2, paths["pdf"] + paths["svg"])
+        draw_images([Image(figure, path) for kind in paths for figure, path in zip(sized, paths[kind], strict=True)])
     except RuntimeError as error:
         pytest.skip(f"no Chrome or Chromium on this machine: {error}"[:100])
     return paths
