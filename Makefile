@@ -17,11 +17,12 @@ READY := .venv/.ready
 run: $(READY)
 	$(BIN)/ppi run --dataset $(DATASET)
 
-# Two processes at once, of one thread each: two of two threads would wait for one another.
+# Two processes at once, of one thread each: two of two threads would wait for one another. The notebooks, which share
+# a folder, are one process's, beside the unit tests: see tests/conftest.py.
 test: export OMP_NUM_THREADS = 1
 test: $(READY)
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
-	$(BIN)/pytest -n 2 --dist worksteal --nbmake --nbmake-kernel=python3 --nbmake-timeout=600 notebooks
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder --nbmake --nbmake-kernel=python3 --nbmake-timeout=600 \
+		notebooks tests
 
 lab: $(READY)
 	$(BIN)/jupyter lab --notebook-dir=notebooks

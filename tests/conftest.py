@@ -25,6 +25,15 @@ from ppi_lib.embed import embed_proteins
 from ppi_lib.encoder import ModelConfig
 from ppi_lib.proteins import STANDARD, Pairs, Proteins
 
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """With `--dist loadgroup` the tests of a file stay together, and so do all notebooks."""
+    for item in items:
+        group = "notebooks" if item.path.suffix == ".ipynb" else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 TINY = ModelConfig(width=32, layers=2, heads=4, feedforward=64, cross_heads=4, head_widths=(16, 8), embedding_width=960)
 
 
