@@ -21,8 +21,7 @@ run: $(READY)
 # a folder, are one process's, beside the unit tests: see tests/conftest.py.
 test: export OMP_NUM_THREADS = 1
 test: $(READY)
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder --nbmake --nbmake-kernel=python3 --nbmake-timeout=600 \
-		notebooks tests
+	$(BIN)/pytest -n 2 --no-loadscope-reorder --nbmake --nbmake-kernel=python3 --nbmake-timeout=600 notebooks tests
 
 lab: $(READY)
 	$(BIN)/jupyter lab --notebook-dir=notebooks

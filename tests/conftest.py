@@ -20,18 +20,23 @@ with install_import_hook("ppi_lib", "beartype.beartype"):
 import numpy as np
 import pytest
 import torch
+from xdist.scheduler import LoadFileScheduling
 
 from ppi_lib.embed import embed_proteins
 from ppi_lib.encoder import ModelConfig
 from ppi_lib.proteins import STANDARD, Pairs, Proteins
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """With `--dist loadgroup` the tests of a file stay together, and so do all notebooks."""
-    for item in items:
-        group = "notebooks" if item.path.suffix == ".ipynb" else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
+class _ByFile(LoadFileScheduling):
+    """With `-n` the tests of a file stay in one process, and so do all notebooks, which share a folder."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "notebooks" if file.endswith(".ipynb") else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return _ByFile(config, log)
 
 
 TINY = ModelConfig(width=32, layers=2, heads=4, feedforward=64, cross_heads=4, head_widths=(16, 8), embedding_width=960)
