@@ -20,19 +20,20 @@ from ppi_lib.errors import InputError
 from ppi_lib.evaluate import bootstrap_intervals
 from ppi_lib.homology import COVERAGE, IDENTITY, find_neighbours
 from ppi_lib.proteins import Pairs, Proteins, check_classes, check_pairs
+from ppi_lib.verdicts import (
+    Finding,
+    judge_classes,
+    judge_degree,
+    judge_duplicates,
+    judge_neighbours,
+    judge_pairs,
+    judge_shortcut,
+)
 
 CLASSES = ("C3", "C2", "C1")
 """By the number of a pair's proteins that were seen before: none, one, both."""
 _DRAWS = 200
 _SAMPLE = 8000
-
-
-class Finding(NamedTuple):
-    subject: str
-    level: str
-    """`fault`: a score on this test is not what it seems; `caution`: worth saying beside it; `fine`."""
-    verdict: str
-    """One sentence."""
 
 
 class Audit(NamedTuple):
@@ -93,20 +94,6 @@ def _classes(splits: dict[str, Pairs]) -> pd.DataFrame:
     return table.assign(positive=[part.mean() if len(part) else np.nan for part in table["positive"]])
 
 
-def _judge_classes(classes: pd.DataFrame, splits: dict[str, Pairs]) -> Finding:
-    both, one, none = classes.loc[classes["split"] == "test", "pairs"]
-    shared = set(splits["test"].proteins) & {*splits["train"].proteins, *splits["validation"].proteins}
-    if not shared:
-        return Finding("proteins", "fine", f"No protein of the {none:,} test pairs was seen before.")
-    return Finding(
-        "proteins",
-        "fault",
-        f"{len(shared):,} of {len(splits['test'].proteins):,} test proteins were seen before: of the test pairs, "
-        f"{both:,} have both proteins seen (C1), {one:,} one (C2) and {none:,} none (C3), so a score on all of them "
-        "also measures what was memorised; read it for each class.",
-    )
-
-
 def _shared_pairs(stacked: pd.DataFrame) -> pd.DataFrame:
     """Pairs that stand in two rows, in either order, with the split and label of each."""
     both = ["protein_a", "protein_b"]
@@ -115,24 +102,6 @@ def _shared_pairs(stacked: pd.DataFrame) -> pd.DataFrame:
     return grouped.agg(
         splits=("split", lambda values: ", ".join(values)), labels=("label", list), split_count=("split", "nunique")
     ).reset_index()
-
-
-def _judge_pairs(shared: pd.DataFrame, conflicts: pd.DataFrame) -> list[Finding]:
-    across = int((shared["split_count"] > 1).sum())
-    within = len(shared) - across
-    if not len(shared):
-        return [
-            Finding("pairs", "fine", "No pair stands twice, in either order."),
-            Finding("labels", "fine", "No pair has two labels."),
-        ]
-    level = "fault" if across else "caution"
-    text = f"{across:,} pairs stand in two splits, in the same or the other order, and {within:,} twice in one: "
-    found = [Finding("pairs", level, text + "keep each in one place.")]
-    if len(conflicts):
-        first = conflicts.iloc[0]
-        text = f"{len(conflicts):,} pairs have label 0 and 1, such as {first['protein_a']} and {first['protein_b']}: "
-        return [*found, Finding("labels", "fault", text + "one of them is wrong.")]
-    return [*found, Finding("labels", "fine", "No pair has two labels.")]
 
 
 def _places(splits: dict[str, Pairs]) -> dict[str, set[str]]:
@@ -155,18 +124,6 @@ def _duplicates(splits: dict[str, Pairs], sequences: Mapping[str, str]) -> pd.Da
             across = any(places[one] != places[other] or len(places[one]) > 1 for one, other in combinations(ids, 2))
             rows.append({"proteins": ", ".join(ids), "across": across, "residues": len(sequences[ids[0]])})
     return pd.DataFrame(rows, columns=["proteins", "across", "residues"])
-
-
-def _judge_duplicates(table: pd.DataFrame) -> Finding:
-    if table.empty:
-        return Finding("duplicates", "fine", "No sequence stands under two ids.")
-    across = int(table["across"].sum())
-    return Finding(
-        "duplicates",
-        "fault" if across else "caution",
-        f"{len(table):,} sequences stand under two ids or more ({table['proteins'][0]}), {across:,} of them in "
-        "different splits: use one id for each.",
-    )
 
 
 def _neighbours(splits, sequences, identity, coverage, sample, seed, threads) -> tuple[dict[str, pd.DataFrame], str]:
@@ -200,25 +157,6 @@ def highest_identities(found: Audit, before: Pairs) -> dict[str, float]:
     return {**dict.fromkeys(searched["protein"], 0.0), **nearest, **dict.fromkeys(before.proteins, 1.0)}
 
 
-def _judge_neighbours(tables, said: str, before: Pairs, test: Pairs, identity: float, coverage: float) -> Finding:
-    near, searched = (
-        set(tables[name].query("split == 'test'")[column])
-        for name, column in (("neighbours", "query"), ("searched", "protein"))
-    )
-    known = count_among({*searched, *before.proteins}, test) == 2
-    touched = (count_among(near, test) > 0)[known]
-    meaning = f"at least {identity:.0%} identical residues in an alignment over {coverage:.0%} of the shorter protein"
-    if not near:
-        return Finding("homology", "fine", f"No test protein has a near neighbour seen before ({meaning}){said}.")
-    return Finding(
-        "homology",
-        "fault" if touched.sum() > 0.1 * len(touched) else "caution",
-        f"{len(near):,} test proteins have a near neighbour seen before ({meaning}){said}, which touches "
-        f"{touched.sum():,} of {len(touched):,} test pairs{' of searched proteins' * bool(said)} "
-        f"({touched.mean() if len(touched) else 0:.1%}): split whole clusters (`ppi split`).",
-    )
-
-
 def _interval(scores: np.ndarray, pairs: Pairs, seed: int):
     """AUROC of any scores with its protein-level interval."""
     ranks = rankdata(scores) / len(scores)
@@ -238,53 +176,12 @@ def _degree(splits: dict[str, Pairs], seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _judge_degree(table: pd.DataFrame) -> Finding:
-    said = [
-        f"{row['auroc']:.3f} [{row['low']:.3f}, {row['high']:.3f}] in {row['split']}" for _, row in table.iterrows()
-    ]
-    levels = [_level(row) for _, row in table.iterrows()]
-    found = next(one for one in _MEANINGS if one in levels)
-    meaning = {
-        "told": "positives and negatives were drawn from different proteins; draw negatives that match the degrees",
-        "little": "it tells a little of the label",
-        "unknown": "too few pairs to say if it tells something of the label",
-        "nothing": "it tells nothing of the label",
-    }
-    text = f"The number of pairs that a protein stands in has AUROC {', '.join(said)}: {meaning[found]}."
-    return Finding("degree", _MEANINGS[found], text)
-
-
-_MEANINGS = {"told": "fault", "little": "caution", "unknown": "caution", "nothing": "fine"}
-_FAR, _NEAR = 0.1, 0.02
-
-
-def _level(row) -> str:
-    """Say what an AUROC with its interval means for a score that should tell nothing: a key of `_MEANINGS`."""
-    if (row["low"] > 0.5 or row["high"] < 0.5) and abs(row["auroc"] - 0.5) > _NEAR:
-        return "told" if abs(row["auroc"] - 0.5) > _FAR else "little"
-    return "unknown" if max(row["high"] - 0.5, 0.5 - row["low"]) > _FAR else "nothing"
-
-
 def _without_biology(before: Pairs, test: Pairs, sequences: Mapping[str, str], seed: int) -> pd.DataFrame:
     rows = []
     for name, scores in scores_without_biology(before, test, sequences).items():
         interval = _interval(scores, test, seed)
         rows.append({"score": name, "auroc": interval.value, "low": interval.low, "high": interval.high})
     return pd.DataFrame(rows)
-
-
-def _judge_shortcut(row) -> Finding:
-    """A verdict on one score that never looks at a sequence."""
-    found = _level(row)
-    text = f"{row['score'].capitalize()} alone: AUROC {row['auroc']:.3f} [{row['low']:.3f}, {row['high']:.3f}] on test"
-    turned = f" (turned round, {1 - row['auroc']:.3f})" if row["auroc"] < 0.5 else ""
-    meaning = {
-        "told": f"a model has to beat that{turned} before it has learned biology",
-        "little": f"hold every result against it{turned}",
-        "unknown": "too few pairs to tell it from guessing",
-        "nothing": "no better than guessing",
-    }
-    return Finding("without biology", _MEANINGS[found], f"{text}; {meaning[found]}.")
 
 
 def audit(
@@ -313,14 +210,14 @@ def audit(
     conflicts = shared[[len(set(labels)) > 1 for labels in shared["labels"]]]
     tables = {"classes": _classes(splits), "shared_pairs": shared, "conflicts": conflicts}
     tables["duplicates"] = _duplicates(splits, sequences)
-    findings = [_judge_classes(tables["classes"], splits), *_judge_pairs(shared, conflicts)]
-    findings.append(_judge_duplicates(tables["duplicates"]))
+    findings = [judge_classes(tables["classes"], splits), *judge_pairs(shared, conflicts)]
+    findings.append(judge_duplicates(tables["duplicates"]))
     if sample:
         found, said = _neighbours(splits, sequences, identity, coverage, sample, seed, threads)
         tables |= found
-        findings.append(_judge_neighbours(tables, said, before, test, identity, coverage))
+        findings.append(judge_neighbours(tables, said, before, test, identity, coverage))
     tables["degree"] = _degree(splits, seed)
     tables["without_biology"] = _without_biology(before, test, sequences, seed)
-    findings.append(_judge_degree(tables["degree"]))
-    findings += [_judge_shortcut(row) for _, row in tables["without_biology"].iterrows()]
+    findings.append(judge_degree(tables["degree"]))
+    findings += [judge_shortcut(row) for _, row in tables["without_biology"].iterrows()]
     return Audit(tuple(findings), tables)

@@ -7,9 +7,10 @@ import pytest
 from conftest import random_sequence
 from test_homology import mutate
 
-from ppi_lib.audit import _judge_shortcut, audit, highest_identities, join_pairs, seen_classes
+from ppi_lib.audit import audit, highest_identities, join_pairs, seen_classes
 from ppi_lib.errors import InputError
 from ppi_lib.proteins import Pairs, Proteins
+from ppi_lib.verdicts import judge_shortcut
 
 
 def make_pairs(*rows) -> Pairs:
@@ -119,14 +120,14 @@ def test_a_sample_says_what_it_knows_of(splits, proteins):
 
 def test_too_few_pairs_and_a_score_turned_round_are_said():
     row = {"score": "length", "auroc": 0.8, "low": 0.45, "high": 0.98}
-    assert _judge_shortcut(row)[1:] == (
+    assert judge_shortcut(row)[1:] == (
         "caution",
         "Length alone: AUROC 0.800 [0.450, 0.980] on test; too few pairs to tell it from guessing.",
     )
-    turned = _judge_shortcut({"score": "length", "auroc": 0.2, "low": 0.15, "high": 0.25})
+    turned = judge_shortcut({"score": "length", "auroc": 0.2, "low": 0.15, "high": 0.25})
     assert turned.level == "fault"
     assert "turned round, 0.800" in turned.verdict
-    assert _judge_shortcut({"score": "length", "auroc": 0.51, "low": 0.49, "high": 0.53}).level == "fine"
+    assert judge_shortcut({"score": "length", "auroc": 0.51, "low": 0.49, "high": 0.53}).level == "fine"
 
 
 def test_positives_from_hubs_alone_are_found(splits, proteins):
