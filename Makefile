@@ -3,7 +3,7 @@
 # make lab                                       JupyterLab on the notebooks
 # make docs / make figures                       the executed notebooks as a site in site/; all figures, light and dark
 # make lint                                      style checks
-# make bench                                     all speeds in one run, for the README's table and figure; 12 minutes
+# make bench                                     all speeds in one run, for the README's table and figure; 12 to 25 minutes
 # make bench-more                                the other comparisons; 5,000 proteins against all; an hour
 
 PYTHON ?= python3

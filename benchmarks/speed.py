@@ -8,7 +8,7 @@ alone, as torch counts them (`flop_registry`), or for all against all by formula
 is: embedding by all residue rows, one pass of the encoder for each protein of each pair padded to all 48 tokens,
 keys and values projected for every token, in float32.
 
-Writes benchmarks/results/speed.json; `summary.py` makes the table and the figure of it. About 12 minutes on 2 cores;
+Writes benchmarks/results/speed.json; `summary.py` makes the table and the figure of it. 12 to 25 minutes on 2 cores;
 `--quick` is for trying it out (2 minutes) and writes nothing unless told where.
 """
 
