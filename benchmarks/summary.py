@@ -1,4 +1,7 @@
-"""The README's table of speeds and figures/speed from benchmarks/results/speed.json, which `speed.py` wrote."""
+"""The README's table of speeds and figures/speed from benchmarks/results/speed.json, which `speed.py` wrote.
+
+Other machines, `speed.py --out benchmarks/results/speed_NAME.json`, get a sentence each below the table.
+"""
 
 import argparse
 import json
@@ -44,6 +47,17 @@ def make_table(content: dict) -> str:
     return "\n".join(lines)
 
 
+def make_sentence(content: dict) -> str:
+    """Say how fast another machine trains and screens."""
+    machine, peaks, frame = content["machine"], content["gemm_peak_gflops"], pd.DataFrame(content["rows"])
+    said = []
+    for row in frame[frame["work"].isin(["training", "all against all"]) & (frame["form"] != "plain")].itertuples():
+        times, share = f"{number(row.times_plain)} times plain", f"{row.fraction_of_peak:.0%} of the best product"
+        said.append(f"{row.work} in {row.precision} {number(row.per_second)} pairs a second ({times}, {share})")
+    best = f"{number(peaks['float32'])} GFLOP/s float32, {number(peaks['bfloat16'])} bfloat16"
+    return f"{machine['cpu']} ({machine['capability']}), {machine['threads']} threads, best product {best}: {'; '.join(said)}."
+
+
 def fill_in(readme: str, table: str) -> str:
     """Put the table between its two marks."""
     before, rest = readme.split(BEGIN)
@@ -57,7 +71,9 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, default=ROOT / "figures" / "speed")
     options = parser.parse_args()
     content = json.loads(options.speed.read_text())
-    options.readme.write_text(fill_in(options.readme.read_text(), make_table(content)))
+    others = [json.loads(path.read_text()) for path in sorted(options.speed.parent.glob("speed_*.json"))]
+    table = "\n\n".join([make_table(content), *map(make_sentence, others)])
+    options.readme.write_text(fill_in(options.readme.read_text(), table))
     speed = pd.DataFrame(content["rows"]).drop(columns=["gemm", "end_to_end", "table"], errors="ignore")
     growth = pd.json_normalize(content["growth"])
     for path in save_figure(plot_speed(speed, growth), options.figure, data={"rates": speed, "growth": growth}):
