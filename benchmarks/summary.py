@@ -54,8 +54,8 @@ def make_sentence(content: dict) -> str:
     for row in frame[frame["work"].isin(["training", "all against all"]) & (frame["form"] != "plain")].itertuples():
         times, share = f"{number(row.times_plain)} times plain", f"{row.fraction_of_peak:.0%} of the best product"
         said.append(f"{row.work} in {row.precision} {number(row.per_second)} pairs a second ({times}, {share})")
-    best = f"{number(peaks['float32'])} GFLOP/s float32, {number(peaks['bfloat16'])} bfloat16"
-    return f"{machine['cpu']} ({machine['capability']}), {machine['threads']} threads, best product {best}: {'; '.join(said)}."
+    best = f"best product {number(peaks['float32'])} GFLOP/s float32, {number(peaks['bfloat16'])} bfloat16"
+    return f"{machine['cpu']} ({machine['capability']}), {machine['threads']} threads, {best}: {'; '.join(said)}."
 
 
 def fill_in(readme: str, table: str) -> str:
