@@ -240,7 +240,7 @@ def run_part(part: str, options: argparse.Namespace, store: str) -> dict | list:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=["speed", "exactness", "growth", "predict"])
-    parser.add_argument("--proteins", type=int, default=700)
+    parser.add_argument("--proteins", type=int, default=1000)
     parser.add_argument("--growth", type=int, nargs="+", default=[250, 500, 1000, 2000])
     parser.add_argument("--large", type=int, default=5000)
     parser.add_argument("--predict-pairs", type=int, default=1_000_000)

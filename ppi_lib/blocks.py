@@ -26,6 +26,8 @@ from ppi_lib.scorer import PairScorer
 
 _TILE = {"cpu": 32, "cuda": 256}
 """Proteins against as many that are scored at once: a chunk of `scorer`, or what keeps a GPU busy."""
+_SQUARE = 16
+"""Where a product of a new size has to be set up first, a tile is scored by whole squares of this edge."""
 
 
 class Block(NamedTuple):
@@ -121,17 +123,28 @@ def score_block(
     scorer: PairScorer, a: Factors, b: Factors, wanted: Bool[np.ndarray, "M N"]
 ) -> Float[np.ndarray, "M N"]:
     """Return the logits of the wanted pairs of two bands, tile by tile, and NaN for all others."""
-    tiles, edge = [], _TILE["cpu" if scorer.device.type == "cpu" else "cuda"]
+    on_cpu = scorer.device.type == "cpu"
+    tiles, edge = [], _TILE["cpu" if on_cpu else "cuda"]
+    square = 1 if on_cpu and scorer.dtype == torch.float32 else _SQUARE
     rows, columns = (np.array_split(np.arange(size), -(-size // edge)) for size in wanted.shape)
     for row, column in product(rows, columns):
-        i, j = np.nonzero(wanted[np.ix_(row, column)])
+        i, j = np.nonzero(_widen(wanted[np.ix_(row, column)], square))
         if len(i):
             tiles.append((i + row[0], j + column[0]))
     chunks = [(torch.from_numpy(i), torch.from_numpy(j + len(a.proteins))) for i, j in tiles]
     logits = np.full(wanted.shape, np.nan, dtype=np.float32)
     for tile, scores in zip(tiles, scorer.score_all(join_factors(a, b), chunks), strict=True):
         logits[tile] = scores.numpy()
+    logits[~wanted] = np.nan
     return logits
+
+
+def _widen(wanted: Bool[np.ndarray, "M N"], square: int) -> Bool[np.ndarray, "M N"]:
+    """Take whole squares, so that the groups of a triangle have few sizes."""
+    rows, columns = (np.arange(size) // square for size in wanted.shape)
+    squares = np.zeros((rows[-1] + 1, columns[-1] + 1), dtype=bool)
+    np.logical_or.at(squares, (rows[:, None], columns), wanted)
+    return squares[rows[:, None], columns]
 
 
 def _best_of_rows(logits: Float[np.ndarray, "M N"], count: int) -> Bool[np.ndarray, "M N"]:
