@@ -14,6 +14,7 @@ Writes benchmarks/results/bernett.json, figures/result.svg and .csv, and prints 
 import argparse
 import json
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +31,8 @@ from ppi_lib.embed import embed_proteins
 from ppi_lib.evaluate import best_threshold, bootstrap_difference, bootstrap_intervals, describe_difference
 from ppi_lib.figures import plot_comparison, save_figure
 from ppi_lib.pretrain import pretrain_checkpoint
-from ppi_lib.probe import mean_tokens, probe_pairs
+from ppi_lib.probe import mean_tokens, probe_pairs, probe_property
+from ppi_lib.proteins import Pairs
 from ppi_lib.report import INTERVALS, Scored, across_seeds, comparison, evaluate_scored, format_table
 from ppi_lib.selective import risk_coverage
 from ppi_lib.store import PatchStore
@@ -110,17 +112,28 @@ def join_seeds(scored: dict, way: str, seeds: int) -> Scored:
     return Scored(f"v5, {WAYS[way]}, mean of {seeds}", "ours", *means)
 
 
-def probe(store: PatchStore, data: Dataset, out: Path, seeds: int) -> dict[str, float]:
-    """Return the validation AUROC of a linear probe on mean tokens of a random and of the pretrained encoder."""
+def probe(store: PatchStore, data: Dataset, out: Path, seeds: int) -> list[dict]:
+    """Return what linear models on mean tokens find on validation proteins, of random encoders and of the pretrained.
+
+    Which pairs interact (AUROC), and how many positive partners a protein has among the pairs of its split (log of one
+    more: rank correlation, share of the variance).
+    """
     proteins = [*data.train.proteins, *data.validation.proteins]
-    return {
-        way: probe_pairs(
-            mean_tokens(load_checkpoint(out / f"{way}-0").model, store, proteins, progress=False),
-            data.train,
-            data.validation,
-        )
-        for way in WAYS
-    }
+    rows = []
+    for way, seed in [("pretrained", 0), *(("random", seed) for seed in range(seeds))]:
+        tokens = mean_tokens(load_checkpoint(out / f"{way}-{seed}").model, store, proteins, progress=False)
+        auroc = probe_pairs(tokens, data.train, data.validation)
+        partners = probe_property(tokens, positive_partners(data.train), positive_partners(data.validation))
+        row = {"encoder": way, "seed": seed, "pairs_auroc": auroc}
+        rows.append(row | {f"partners_{name}": value for name, value in partners._asdict().items()})
+    return rows
+
+
+def positive_partners(pairs: Pairs) -> dict[str, float]:
+    """Return log(1 + positive partners) of each protein."""
+    positive = pairs.labels == 1
+    counts = Counter([*pairs.a[positive], *pairs.b[positive]])
+    return {protein: float(np.log1p(counts[protein])) for protein in pairs.proteins}
 
 
 def main() -> None:
@@ -168,7 +181,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "trainings": about,
-        "probe_validation_auroc": probe(store, data, out, options.seeds),
+        "probe": probe(store, data, out, options.seeds),
         "reconstruction": rebuilt.to_dict("records"),
         "differences": differences,
         "seeds": {

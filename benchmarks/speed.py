@@ -216,7 +216,7 @@ def main() -> None:
     parser.add_argument("--run", help="folder of a trained run, in place of random weights")
     options = parser.parse_args()
     q = options.quick
-    counts = (40, 32, 256, 8, 2_000, 60) if q else (200, 160, 16_384, 8, 1_000_000, 700)
+    counts = (40, 32, 256, 8, 2_000, 60) if q else (200, 160, 16_384, 8, 1_000_000, 1000)
     growth, exact = ((60, 120), 200) if q else ((250, 500, 1000, 2000), 10_000)
     out = options.out or (None if q else RESULT)
     began, rows = time.monotonic(), []
