@@ -63,14 +63,15 @@ def expected_ranks(table: pd.DataFrame) -> pd.DataFrame:
     return both.set_index(["protein_a", "protein_b"])["rank"]
 
 
-def test_all_pairs_stand_once_with_the_logits_of_predict(model, store, out):
-    table = run(model, store, out)
+@pytest.mark.parametrize(("precision", "band", "tolerance"), [("float32", 16, 1e-5), ("bfloat16", 40, 0.05)])
+def test_all_pairs_stand_once_with_the_logits_of_predict(precision, band, tolerance, model, store, out):
+    table = run(model, store, out, precision=precision, band=band)
     assert list(table) == COLUMNS
     assert len(table) == 40 * 39 // 2
     assert len(set(keys(table))) == len(table)
     assert {len(key) for key in keys(table)} == {2}
     pairs = Pairs(a=table["protein_a"].to_numpy(object), b=table["protein_b"].to_numpy(object), labels=None, notes=())
-    assert np.allclose(table["logit"], predict_pairs(model, store, pairs, progress=False).logits, atol=1e-5)
+    assert np.allclose(table["logit"], predict_pairs(model, store, pairs, progress=False).logits, atol=tolerance)
     assert np.allclose(table["probability"], 1 / (1 + np.exp(-table["logit"].astype(float))), rtol=1e-5)
 
 
