@@ -14,7 +14,6 @@ Writes benchmarks/results/bernett.json, figures/result.svg and .csv, and prints 
 import argparse
 import json
 import time
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,12 +26,12 @@ from ppi_lib.assess import score_model
 from ppi_lib.baselines import run_baselines
 from ppi_lib.checkpoint import load_checkpoint
 from ppi_lib.datasets import Dataset, load_dataset
+from ppi_lib.degree import count_partners
 from ppi_lib.embed import embed_proteins
 from ppi_lib.evaluate import best_threshold, bootstrap_difference, bootstrap_intervals, describe_difference
 from ppi_lib.figures import plot_comparison, save_figure
 from ppi_lib.pretrain import pretrain_checkpoint
 from ppi_lib.probe import mean_tokens, probe_pairs, probe_property
-from ppi_lib.proteins import Pairs
 from ppi_lib.report import INTERVALS, Scored, across_seeds, comparison, evaluate_scored, format_table
 from ppi_lib.selective import risk_coverage
 from ppi_lib.store import PatchStore
@@ -123,17 +122,11 @@ def probe(store: PatchStore, data: Dataset, out: Path, seeds: int) -> list[dict]
     for way, seed in [("pretrained", 0), *(("random", seed) for seed in range(seeds))]:
         tokens = mean_tokens(load_checkpoint(out / f"{way}-{seed}").model, store, proteins, progress=False)
         auroc = probe_pairs(tokens, data.train, data.validation)
-        partners = probe_property(tokens, positive_partners(data.train), positive_partners(data.validation))
+        counts = (np.log1p(count_partners(pairs).positives).to_dict() for pairs in (data.train, data.validation))
+        partners = probe_property(tokens, *counts)
         row = {"encoder": way, "seed": seed, "pairs_auroc": auroc}
         rows.append(row | {f"partners_{name}": value for name, value in partners._asdict().items()})
     return rows
-
-
-def positive_partners(pairs: Pairs) -> dict[str, float]:
-    """Return log(1 + positive partners) of each protein."""
-    positive = pairs.labels == 1
-    counts = Counter([*pairs.a[positive], *pairs.b[positive]])
-    return {protein: float(np.log1p(counts[protein])) for protein in pairs.proteins}
 
 
 def main() -> None:
