@@ -1,10 +1,10 @@
 """How often a 95% interval holds the truth: the protein-level bootstrap beside the one that draws pairs.
 
-Simulated scores with a known AUROC, in three worlds: pairs that share no protein; pairs that do, but are independent;
-and pairs that depend on their proteins, as sociable ones have rather positives and each protein shifts the scores of
-its pairs. A pair's score is normal, 1 higher if it is positive, so the AUROC is Phi(1 / sqrt(2)); the AUPRC at one
-positive to ten negatives follows from the same two densities. Writes benchmarks/results/intervals.json and prints a
-table.
+Simulated scores with a known AUROC, in four worlds: pairs that share no protein; pairs that do, but are independent,
+many or few; and pairs that depend on their proteins, as sociable ones have rather positives and each protein shifts
+the scores of its pairs. A pair's score is normal, 1 higher if it is positive, so the AUROC is Phi(1 / sqrt(2)); the
+AUPRC at one positive to ten negatives follows from the same two densities. Writes benchmarks/results/intervals.json
+and prints a table.
 """
 
 import argparse
@@ -78,7 +78,7 @@ def cover(world: World, trials: int, draws: int) -> pd.DataFrame:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=300)
-    parser.add_argument("--draws", type=int, default=400)
+    parser.add_argument("--draws", type=int, default=200)
     given = parser.parse_args()
     results = {name: cover(world, given.trials, given.draws) for name, world in WORLDS.items()}
     rows = {name: table.to_dict("records") for name, table in results.items()}

@@ -3,7 +3,7 @@
 It is trained as a masked autoencoder (`masked.py`): it reads some patches of a protein, and from their tokens the
 hidden ones are rebuilt, weighted by how much of a channel can be told from its neighbours (`Channels.predictable`).
 The visible ones are rebuilt as well, so that a token keeps its own patch: without it a frozen encoder served bernett's
-pairs far worse (validation AUROC .582, with it .614, random weights .618). `rebuild.py` says how well hidden patches
+pairs far worse (validation AUROC .582, with it .613, random weights .618). `rebuild.py` says how well hidden patches
 are rebuilt, beside what is trivially possible.
 
 Shape letters: E embedding width.

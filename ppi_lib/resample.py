@@ -8,7 +8,7 @@ the pigeonhole bootstrap (Owen 2007, Ann Appl Stat 1:386), the resampling form o
 What two pairs have in common by a shared protein it counts once, as it should; what is a pair's own it counts
 three times, since the product of two counts of mean and variance 1 has variance 3. So pairs are drawn as well,
 which counts that part once and nothing else, and twice their variance is taken off again: without that, the 95%
-interval of independent pairs holds the truth in 99.9% of cases (`benchmarks/intervals.py`).
+interval of independent pairs held the truth in 99.9% of the trials of `benchmarks/intervals.py`.
 
 The choice worth knowing: pairs are sorted by score once, and a draw only changes their weights, so a draw is
 a few cumulative sums. Equal scores are one group, which makes ties exact. `evaluate` checks what comes in.
