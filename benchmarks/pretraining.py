@@ -40,9 +40,10 @@ def make_batches(batches: int, proteins: int, ratio: float) -> list[PatchBatch]:
 
 
 def loss_of(model: MaskedAutoencoder, batch: PatchBatch, dtype: torch.dtype) -> torch.Tensor:
+    config = SETTINGS["v5"]
     with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
         if batch.masked.any():
-            return model.loss(*batch) / batch.masked.sum()
+            return model.loss(*batch, config.visible_weight, config.summary_weight) / batch.masked.sum()
         real = torch.arange(batch.masked.shape[1]) * 32 < batch.lengths[:, None]
         error = model(*batch)[real].float() - model.target(batch.values[real])
         return (error.square() @ model.target_weight).mean()

@@ -7,8 +7,9 @@ rebuilds every patch.
 
 The choice worth knowing: most of a patch is noise that nobody can predict. Patches are rebuilt in standardised
 units (mean 0, deviation 1 over the training proteins), and `target_weight` says how much each channel counts; it
-sums to one, so that the training mean as the answer has a loss of about 1. Visible patches can be rebuilt too
-(`visible_weight` of the loss): else tokens forget their own patch, which is what pairs are told by.
+sums to one, so that the training mean as the answer has a loss of about 1. Two more things are asked of the tokens, for
+pairs are told by them: that each keeps its own patch (`visible_weight` of the loss), and that their mean tells what
+their patches are like together (`summary_weight`).
 
 Shape letters: B proteins, P patches, V visible patches, T = V + 1 tokens (CLS in front), E embedding width, D encoder
 width, W decoder width.
@@ -25,6 +26,10 @@ from torch import Tensor, nn
 
 from ppi_lib.encoder import EncoderLayer, MAEEncoder, ModelConfig, patch_mask
 
+SUMMARIES = ("mean", "deviation", "maximum", "minimum")
+_FURTHEST = 8.0
+"""An error of a summary counts as no larger, in deviations: a rare extreme would drown all others."""
+
 
 class Columns(NamedTuple):
     """Which patches of each protein are visible, padded to the most."""
@@ -32,6 +37,10 @@ class Columns(NamedTuple):
     index: Int[Tensor, "B V"]
     """Places of the visible patches, in order."""
     real: Bool[Tensor, "B V"]
+
+    def mean(self, tokens: Float[Tensor, "B V D"]) -> Float[Tensor, "B D"]:
+        """Average what stands at these places."""
+        return (tokens * self.real[..., None]).sum(dim=1) / self.real.sum(dim=1)[:, None]
 
 
 def visible_columns(visible: Bool[Tensor, "B P"]) -> Columns:
@@ -46,6 +55,16 @@ def sinusoids(places: int, width: int) -> Float[Tensor, "P W"]:
     rates = 10_000 ** (-torch.arange(0, width, 2) / width)
     angles = torch.arange(places)[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width]
+
+
+def summarise_patches(values: Float[Tensor, "B P E"], real: Bool[Tensor, "B P"]) -> Float[Tensor, "B 4*E"]:
+    """Return mean, deviation, maximum and minimum of each channel over the `real` patches of a protein."""
+    real = real[..., None]
+    count = real.sum(dim=1)
+    mean = (values * real).sum(dim=1) / count
+    deviation = (((values - mean[:, None]) * real).square().sum(dim=1) / count).sqrt()
+    ends = values.masked_fill(~real, -torch.inf).amax(dim=1), values.masked_fill(~real, torch.inf).amin(dim=1)
+    return torch.cat([mean, deviation, *ends], dim=1)
 
 
 class Decoder(nn.Module):
@@ -74,8 +93,7 @@ class Decoder(nn.Module):
 
     def fill(self, seen: Float[Tensor, "B V W"], columns: Columns, patches: int) -> Float[Tensor, "B P W"]:
         """Put each visible token in its place; everywhere else their mean and the mask token."""
-        mean = (seen * columns.real[..., None]).sum(dim=1, keepdim=True) / columns.real.sum(dim=1)[:, None, None]
-        board = (mean + self.mask_token).to(seen.dtype).expand(-1, patches + 1, -1)
+        board = (columns.mean(seen)[:, None] + self.mask_token).to(seen.dtype).expand(-1, patches + 1, -1)
         place = columns.index.masked_fill(~columns.real, patches)  # padding lands in one more place, cut off here
         return board.scatter(1, place[..., None].expand_as(seen), seen)[:, :patches]
 
@@ -88,6 +106,10 @@ class MaskedAutoencoder(nn.Module):
         self.encoder = encoder
         self.decoder = Decoder(encoder.config, width, layers, heads)
         channels = encoder.config.embedding_width
+        self.summary = nn.Sequential(
+            nn.LayerNorm(encoder.config.width), nn.Linear(encoder.config.width, len(SUMMARIES) * channels)
+        )
+        nn.init.zeros_(self.summary[1].weight)
         self.register_buffer("target_mean", torch.zeros(channels))
         self.register_buffer("target_deviation", torch.ones(channels))
         self.register_buffer("target_weight", torch.full((channels,), 1 / channels))
@@ -129,18 +151,28 @@ class MaskedAutoencoder(nn.Module):
         lengths: Int[Tensor, " B"],
         masked: Bool[Tensor, "B P"],
         visible_weight: float = 0.0,
+        summary_weight: float = 0.0,
     ) -> Float[Tensor, ""]:
         """Return the weighted squared error of the masked patches, summed over them.
 
-        With `visible_weight` that many times the mean error of its protein's visible patches is added for each. There a
-        channel counts by its variance, so that tokens keep what is loud in their own patch.
+        For each of them that many times two errors of its protein are added. With `visible_weight` the mean error of
+        the visible patches; there a channel counts by its variance, so that tokens keep what is loud in their own
+        patch. With `summary_weight` the error of what the mean visible token tells of them (`summarise_patches`), each
+        number alike.
         """
-        rebuilt = self(values, lengths, masked)
+        real = patch_mask(lengths, values.shape[1], self.encoder.config.patch)
+        visible, hidden = real & ~masked, masked.sum(dim=1)
+        columns = visible_columns(visible)
+        tokens = self.encode_visible(values, lengths, columns)
+        rebuilt = self.decoder(tokens, columns, real)
         with torch.autocast(values.device.type, enabled=False):  # the model's precision, not that of its error
-            error = (rebuilt.float() - self.target(values)).square()
+            target = self.target(values)
+            error = (rebuilt.float() - target).square()
             total = (error[masked] @ self.target_weight).sum()
             if visible_weight:
-                visible = patch_mask(lengths, values.shape[1], self.encoder.config.patch) & ~masked
                 seen = (error @ self.visible_channel_weight * visible).sum(dim=1) / visible.sum(dim=1)
-                total = total + visible_weight * (masked.sum(dim=1) * seen).sum()
+                total = total + visible_weight * (hidden * seen).sum()
+            if summary_weight:
+                told = self.summary(columns.mean(tokens[:, 1:].float())) - summarise_patches(target, visible)
+                total = total + summary_weight * (hidden * told.clamp(-_FURTHEST, _FURTHEST).square().mean(dim=1)).sum()
         return total

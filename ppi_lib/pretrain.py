@@ -3,8 +3,9 @@
 It is trained as a masked autoencoder (`masked.py`): it reads some patches of a protein, and from their tokens the
 hidden ones are rebuilt, weighted by how much of a channel can be told from its neighbours (`Channels.predictable`).
 The visible ones are rebuilt as well, so that a token keeps its own patch: without it a frozen encoder served bernett's
-pairs far worse (validation AUROC .582, with it .613, random weights .618). `rebuild.py` says how well hidden patches
-are rebuilt, beside what is trivially possible.
+pairs far worse (validation AUROC .582, with it .613, random weights .618). And the mean visible token learns to tell
+what the visible patches are like together, so that a mean token serves a linear model. `rebuild.py` says how well
+hidden patches are rebuilt, beside what is trivially possible.
 
 Shape letters: E embedding width.
 """
@@ -45,6 +46,8 @@ class PretrainConfig(LoopConfig):
     """Share of a protein's patches that are hidden, above 0 and below 1; at least one is hidden and one is seen."""
     visible_weight: float = 1.0
     """How much rebuilding a visible patch counts beside a hidden one; at 0 tokens may forget their own patch."""
+    summary_weight: float = 10.0
+    """How much it counts beside a hidden patch what the mean visible token tells of the visible patches."""
     batch_size: int = 64
     """Proteins of one optimiser step; those of like length go together."""
     micro_batch: int = 64
@@ -62,8 +65,9 @@ class PretrainConfig(LoopConfig):
         super().__post_init__()
         if not 0 < self.mask_ratio < 1:
             raise InputError(f"mask_ratio is {self.mask_ratio}; expected above 0 and below 1.")
-        if not self.visible_weight >= 0:
-            raise InputError(f"visible_weight is {self.visible_weight}; expected 0 or more.")
+        for name in ("visible_weight", "summary_weight"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} is {getattr(self, name)}; expected 0 or more.")
         for name in ("batch_size", "micro_batch", "decoder_width", "decoder_layers", "decoder_heads"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} is {getattr(self, name)}; expected at least 1.")
@@ -84,7 +88,7 @@ _HELD_OUT = 0.1
 
 class PretrainResult(NamedTuple):
     history: pd.DataFrame
-    """One row an epoch; `train_loss` counts visible patches too, `validation_loss` is of hidden ones alone."""
+    """One row an epoch; `train_loss` is of all that is learned, `validation_loss` of hidden patches alone."""
     best_epoch: int
     """The epoch whose weights the encoder has now."""
     stopped: str
@@ -123,10 +127,10 @@ class _MaskedTask:
 
     def loss(self, micro_batch: tuple[PatchBatch, int]) -> Tensor:
         batch, hidden = micro_batch
-        return self._sum(batch, self.config.visible_weight) / hidden
+        return self._sum(batch, self.config.visible_weight, self.config.summary_weight) / hidden
 
-    def _sum(self, batch: PatchBatch, visible_weight: float) -> Tensor:
-        return self.model.loss(*(tensor.to(self.device) for tensor in batch), visible_weight)
+    def _sum(self, batch: PatchBatch, *weights: float) -> Tensor:
+        return self.model.loss(*(tensor.to(self.device) for tensor in batch), *weights)
 
     def validate(self) -> dict[str, float]:
         """Return the mean error of the validation proteins' hidden patches; the masks are the same in every epoch."""
@@ -134,7 +138,7 @@ class _MaskedTask:
         order = torch.argsort(self.validation.counts, stable=True)
         with torch.no_grad(), torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
             for places in team().parts(order, self.config.micro_batch):
-                total += self._sum(self.validation.gather(places, self.validation_masks), 0.0).item()
+                total += self._sum(self.validation.gather(places, self.validation_masks)).item()
         total = team().sum(torch.tensor(total, dtype=torch.float64)).item()
         return {"validation_loss": total / int(self.validation_masks.sum())}
 

@@ -46,6 +46,12 @@ def random_sequence(length: int, seed: int = 0) -> str:
     return "".join(np.random.default_rng(seed).choice(list(STANDARD), length))
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Weights that a test draws are its own, whichever tests ran before it in the same process."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def tiny() -> ModelConfig:
     return TINY

@@ -55,14 +55,15 @@ def test_the_loss_is_not_rounded_where_the_model_is(autoencoder):
     values, lengths, masked = batch(5, 9, 12)
     masked[:, ::2] = torch.arange(12)[::2] < torch.tensor([5, 9, 12])[:, None]
     with torch.autocast("cpu", torch.bfloat16):
-        loss = autoencoder.loss(values, lengths, masked, 1.0)
+        loss = autoencoder.loss(values, lengths, masked, 1.0, 2.0)
         rebuilt = autoencoder(values, lengths, masked).double()
+        told = summaries_told(autoencoder, values, lengths, masked)
     error = (rebuilt - autoencoder.target(values)).square()
     expected = (error[masked] * autoencoder.target_weight).sum()
     real = torch.arange(12) < torch.tensor([5, 9, 12])[:, None]
     for row in range(3):
         seen = (error[row][real[row] & ~masked[row]] * autoencoder.visible_channel_weight).sum(dim=1).mean()
-        expected = expected + masked[row].sum() * seen
+        expected = expected + masked[row].sum() * (seen + 2 * told[row])
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
@@ -159,12 +160,12 @@ def test_each_hidden_place_is_rebuilt_in_its_own_way(autoencoder):
     assert (rebuilt[0] - rebuilt[1:]).abs().amax(dim=1).min() > 1e-3
 
 
-@pytest.mark.parametrize("visible_weight", [0.0, 2.0])
-def test_padding_and_batch_mates_do_not_change_the_loss(autoencoder, visible_weight):
+@pytest.mark.parametrize("weights", [(), (2.0,), (0.0, 3.0)])
+def test_padding_and_batch_mates_do_not_change_the_loss(autoencoder, weights):
     values, lengths, masked = batch(10, 3, 7)
-    together = autoencoder.loss(values, lengths, masked, visible_weight)
+    together = autoencoder.loss(values, lengths, masked, *weights)
     alone = [
-        autoencoder.loss(values[i : i + 1, :count], lengths[i : i + 1], masked[i : i + 1, :count], visible_weight)
+        autoencoder.loss(values[i : i + 1, :count], lengths[i : i + 1], masked[i : i + 1, :count], *weights)
         for i, count in enumerate((10, 3, 7))
     ]
     assert together.item() == pytest.approx(sum(loss.item() for loss in alone), rel=1e-5)
@@ -192,13 +193,40 @@ def test_visible_patches_count_by_variance_and_as_often_as_hidden_ones(autoencod
     assert autoencoder.loss(values, lengths, masked, 3.0).item() == pytest.approx(expected, rel=1e-5)
 
 
+def summaries_told(autoencoder, values, lengths, masked) -> torch.Tensor:
+    """The error of what the mean visible token tells, protein by protein, as its definition has it."""
+    errors = []
+    for row, hidden, length in zip(values, masked, lengths, strict=True):
+        seen = (torch.arange(len(row)) < -(-length // 32)) & ~hidden
+        columns = visible_columns(seen[None])
+        tokens = autoencoder.encode_visible(row[None], length[None], columns)[0, 1:].float()
+        patches = autoencoder.target(row[seen])
+        truth = [patches.mean(dim=0), patches.std(dim=0, correction=0), patches.max(dim=0)[0], patches.min(dim=0)[0]]
+        with torch.autocast("cpu", enabled=False):
+            told = autoencoder.summary(tokens.mean(dim=0))
+        errors.append((told - torch.cat(truth)).clamp(-8, 8).square().mean())
+    return torch.stack(errors)
+
+
+def test_the_mean_token_tells_what_the_visible_patches_are_like(autoencoder):
+    values, lengths, masked = batch(6, 4)
+    values[0, 0, 0] += 50  # further than counts
+    masked[0, 0] = False
+    autoencoder = copy.deepcopy(autoencoder)
+    torch.nn.init.normal_(autoencoder.summary[1].weight, std=0.1)
+    before = autoencoder.loss(values, lengths, masked).item()
+    told = summaries_told(autoencoder, values, lengths, masked)
+    expected = before + 3 * (masked.sum(dim=1) * told).sum().item()
+    assert autoencoder.loss(values, lengths, masked, 0.0, 3.0).item() == pytest.approx(expected, rel=1e-5)
+
+
 def test_gradient_checkpointing_gives_the_same_gradients(autoencoder):
     values, lengths, masked = batch(10, 7)
     gradients = []
     for again in (False, True):
         autoencoder.encoder.gradient_checkpointing = again
         autoencoder.zero_grad()
-        autoencoder.loss(values, lengths, masked).backward()
+        autoencoder.loss(values, lengths, masked, 1.0, 1.0).backward()
         gradients.append([p.grad.clone() for p in autoencoder.parameters()])
     autoencoder.encoder.gradient_checkpointing = False
     assert same(*gradients)

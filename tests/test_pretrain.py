@@ -10,7 +10,7 @@ from ppi_lib.checkpoint import create_ppi_classifier
 from ppi_lib.encoder import PRESETS
 from ppi_lib.errors import InputError
 from ppi_lib.loop import StopTraining, Task, fit
-from ppi_lib.masked import MaskedAutoencoder
+from ppi_lib.masked import MaskedAutoencoder, summarise_patches, visible_columns
 from ppi_lib.patches import PatchTable, draw_masks
 from ppi_lib.pretrain import PretrainConfig, pretrain_checkpoint, pretrain_encoder
 from ppi_lib.rebuild import channel_errors, rebuild, reconstruction_table
@@ -73,7 +73,7 @@ def test_the_table_is_by_group_and_ends_with_the_loss(autoencoder, waves):
 
 
 def test_it_beats_what_is_trivially_possible_on_held_out_proteins(waves):
-    config = dataclasses.replace(CONFIG, epochs=12, mask_ratio=0.5, visible_weight=0.0)
+    config = dataclasses.replace(CONFIG, epochs=12, mask_ratio=0.5, visible_weight=0.0, summary_weight=0.0)
     groups = {"wave": slice(0, 8), "noise": slice(8, 10)}
     result = pretrain_encoder(encoder(), waves, waves.ids, config=config, groups=groups)
     errors = result.reconstruction.set_index("group")
@@ -82,6 +82,20 @@ def test_it_beats_what_is_trivially_possible_on_held_out_proteins(waves):
     assert errors["weight"]["noise"] < 0.05
     assert errors["global_mean"]["weighted"] == pytest.approx(1, abs=0.2)
     assert result.history["validation_loss"].min() == pytest.approx(errors["model"]["weighted"], rel=1e-4)
+
+
+def test_the_mean_token_learns_what_patches_are_like_together(waves):
+    config = dataclasses.replace(CONFIG, epochs=12, mask_ratio=0.5)
+    model = pretrain_encoder(encoder(), waves, waves.ids[:140], waves.ids[140:], config=config).autoencoder
+    table = PatchTable(waves, waves.ids[140:])
+    values, lengths, masked = table.gather(torch.arange(20), draw_masks(table.counts, 0.5, 1, 0))
+    visible = (torch.arange(values.shape[1]) < table.counts[:, None]) & ~masked
+    columns = visible_columns(visible)
+    with torch.no_grad():
+        told = model.summary(columns.mean(model.encode_visible(values, lengths, columns)[:, 1:]))
+    truth = summarise_patches(model.target(values), visible)
+    constant = (truth - truth.mean(dim=0)).square().mean()
+    assert (told - truth).square().mean() < 0.8 * constant
 
 
 def test_pretraining_changes_the_encoder_and_standardises_it(waves):
@@ -191,6 +205,7 @@ def test_bad_arguments_are_refused(waves, tiny):
         ({"mask_ratio": 0.0}, "mask_ratio is 0.0"),
         ({"visible_weight": -1.0}, "visible_weight is -1.0"),
         ({"visible_weight": float("nan")}, "visible_weight is nan"),
+        ({"summary_weight": -1.0}, "summary_weight is -1.0"),
         ({"mask_ratio": 1.0}, "mask_ratio is 1.0"),
         ({"mask_ratio": float("nan")}, "mask_ratio is nan"),
         ({"batch_size": 0}, "batch_size is 0"),

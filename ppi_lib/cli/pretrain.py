@@ -25,6 +25,9 @@ def pretrain(
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the schedule.")] = None,
     mask_ratio: Annotated[float | None, typer.Option(help="Share of a protein's patches that are hidden.")] = None,
     visible_weight: Annotated[float | None, typer.Option(help="How much rebuilding the others counts.")] = None,
+    summary_weight: Annotated[
+        float | None, typer.Option(help="How much what the mean token tells of them counts.")
+    ] = None,
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Less memory for more time.")
     ] = False,
@@ -44,7 +47,7 @@ def pretrain(
     if (dataset is None) == (proteins is None):
         raise InputError("Give a FASTA file or --dataset, one of them; see `ppi pretrain --help`.")
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
-    given |= {"mask_ratio": mask_ratio, "visible_weight": visible_weight}
+    given |= {"mask_ratio": mask_ratio, "visible_weight": visible_weight, "summary_weight": summary_weight}
     settings = {name: value for name, value in given.items() if value is not None}
     config = replace(SETTINGS[size.value], seed=seed, gradient_checkpointing=gradient_checkpointing, **settings)
     make_folder(out)
