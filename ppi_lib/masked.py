@@ -98,6 +98,13 @@ class Decoder(nn.Module):
         return board.scatter(1, place[..., None].expand_as(seen), seen)[:, :patches]
 
 
+class _Rebuilt(NamedTuple):
+    visible: Bool[Tensor, "B P"]
+    columns: Columns
+    tokens: Float[Tensor, "B T D"]
+    rebuilt: Float[Tensor, "B P E"]
+
+
 class MaskedAutoencoder(nn.Module):
     """An encoder, the decoder it is trained with, and what is rebuilt."""
 
@@ -141,9 +148,14 @@ class MaskedAutoencoder(nn.Module):
         self, values: Float[Tensor, "B P E"], lengths: Int[Tensor, " B"], masked: Bool[Tensor, "B P"]
     ) -> Float[Tensor, "B P E"]:
         """Return every patch as rebuilt from those that are not masked, in standardised units."""
+        return self._rebuild(values, lengths, masked).rebuilt
+
+    def _rebuild(self, values: Tensor, lengths: Tensor, masked: Tensor) -> _Rebuilt:
         real = patch_mask(lengths, values.shape[1], self.encoder.config.patch)
-        columns = visible_columns(real & ~masked)
-        return self.decoder(self.encode_visible(values, lengths, columns), columns, real)
+        visible = real & ~masked
+        columns = visible_columns(visible)
+        tokens = self.encode_visible(values, lengths, columns)
+        return _Rebuilt(visible, columns, tokens, self.decoder(tokens, columns, real))
 
     def loss(
         self,
@@ -160,11 +172,8 @@ class MaskedAutoencoder(nn.Module):
         patch. With `summary_weight` the error of what the mean visible token tells of them (`summarise_patches`), each
         number alike.
         """
-        real = patch_mask(lengths, values.shape[1], self.encoder.config.patch)
-        visible, hidden = real & ~masked, masked.sum(dim=1)
-        columns = visible_columns(visible)
-        tokens = self.encode_visible(values, lengths, columns)
-        rebuilt = self.decoder(tokens, columns, real)
+        visible, columns, tokens, rebuilt = self._rebuild(values, lengths, masked)
+        hidden = masked.sum(dim=1)
         with torch.autocast(values.device.type, enabled=False):  # the model's precision, not that of its error
             target = self.target(values)
             error = (rebuilt.float() - target).square()

@@ -2,10 +2,10 @@
 
 It is trained as a masked autoencoder (`masked.py`): it reads some patches of a protein, and from their tokens the
 hidden ones are rebuilt, weighted by how much of a channel can be told from its neighbours (`Channels.predictable`).
-The visible ones are rebuilt as well, so that a token keeps its own patch: without it a frozen encoder served bernett's
-pairs far worse (validation AUROC .582, with it .613, random weights .618). And the mean visible token learns to tell
-what the visible patches are like together, so that a mean token serves a linear model. `rebuild.py` says how well
-hidden patches are rebuilt, beside what is trivially possible.
+The visible ones are rebuilt as well, so that a token keeps its own patch: without it a frozen encoder served the pairs
+of bernett's validation split far worse. And the mean visible token learns to tell what the visible patches are like
+together, so that a mean token serves a linear model. `rebuild.py` says how well hidden patches are rebuilt, beside what
+is trivially possible.
 
 Shape letters: E embedding width.
 """
