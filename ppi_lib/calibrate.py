@@ -3,7 +3,8 @@
 A network's logits rank pairs; how sure they are is another matter (Guo et al. 2017, ICML). A calibration is fitted on
 the validation pairs: by a temperature that divides the logits and an offset that is added (Platt 1999), so that their
 mean probability is the share of positives; or, where both classes have a thousand pairs, by isotonic regression
-(Zadrozny and Elkan 2002, KDD) on the shares of positives in up to a hundred groups of like logit. Between the middles
+(Zadrozny and Elkan 2002, KDD) on how the log odds in up to a hundred groups of like logit differ from that line. Groups
+hold alike much of their rarer class, so that the top of a ranking is as finely told as its middle. Between the middles
 of its steps the calibrated logit runs in straight lines, and beyond the ends on with the temperature's slope, so
 neither changes a ranking.
 
@@ -29,7 +30,8 @@ FEWEST = 10
 """Pairs of each class that a temperature and an offset need."""
 _FEWEST_ISOTONIC = 1000
 _MOST_GROUPS = 100
-_GROUP = 100
+_INFORMATION = 25
+"""Least sum of p * (1 - p) over a group: that of 100 pairs of even odds, or of 25,000 of one in a thousand."""
 _SLOPES = np.exp(-3), np.exp(3)
 _OFFSETS = -20, 20
 
@@ -97,8 +99,8 @@ def _check(labels, logits) -> tuple[np.ndarray, np.ndarray]:
 
 def _fit_line(y: np.ndarray, x: np.ndarray) -> tuple[float, float]:
     """Return the temperature, between a twentieth and twenty, and the offset of the lowest cross-entropy."""
-    spread = x.std() or 1.0
-    unit = x / spread  # both directions of the search alike
+    middle, spread = x.mean(), x.std() or 1.0
+    unit = (x - middle) / spread  # both directions of the search alike
 
     def loss(line: np.ndarray) -> tuple[float, np.ndarray]:
         z = line[0] * unit + line[1]
@@ -107,22 +109,29 @@ def _fit_line(y: np.ndarray, x: np.ndarray) -> tuple[float, float]:
 
     slopes = _SLOPES[0] * spread, _SLOPES[1] * spread
     slope, offset = minimize(loss, (spread, 0.0), jac=True, bounds=(slopes, _OFFSETS), tol=1e-12).x
-    return float(spread / slope), float(offset)
+    return float(spread / slope), float(offset - slope / spread * middle)
 
 
-def _fit_knots(y: np.ndarray, x: np.ndarray) -> tuple[tuple[float, float], ...]:
-    """Return the middle of each of isotonic regression's steps and the log odds there."""
-    groups = min(_MOST_GROUPS, len(x) // _GROUP)
+def _fit_knots(y: np.ndarray, x: np.ndarray, z: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """Return the middle of each of isotonic regression's steps and the log odds there; `z` is the line at `x`."""
+    order, line = np.argsort(x, kind="stable"), expit(z).clip(1e-9, 1 - 1e-9)
+    known = np.cumsum((line * (1 - line))[order])
+    groups = int(np.clip(known[-1] // _INFORMATION, 1, _MOST_GROUPS))
     group = np.empty(len(x), dtype=int)
-    group[np.argsort(x, kind="stable")] = np.arange(len(x)) * groups // len(x)
-    counts = np.bincount(group)
-    # half a pair of either class, so that no share is 0 or 1
-    share = (np.bincount(group, weights=y) + 0.5) / (counts + 1)
-    middle = np.bincount(group, weights=x) / counts
-    fitted = IsotonicRegression().fit_transform(middle, share, sample_weight=counts)
+    group[order] = np.minimum(known / known[-1] * groups, groups - 1)
+    _, group, counts = np.unique(group, return_inverse=True, return_counts=True)
+    middle, linear, expected = (np.bincount(group, weights=values) / counts for values in (x, z, line))
+    # half a pair of the rarer class on top, shared out as the line has it, so that no share is 0 or 1
+    extra = 0.5 / np.minimum(expected, 1 - expected)
+    share = (np.bincount(group, weights=y) + extra * expected) / (counts + extra)
+    # a group's mean share stands against the line's, since neither is the share at its middle
+    weight = counts * expected * (1 - expected)
+    level = linear + logit(share) - logit(expected)
+    fitted = IsotonicRegression().fit_transform(middle, level, sample_weight=weight)
     step = np.append(0, np.cumsum(np.diff(fitted) > 1e-12))
-    middles = np.bincount(step, weights=middle * counts) / np.bincount(step, weights=counts)
-    levels = logit(np.bincount(step, weights=fitted * counts) / np.bincount(step, weights=counts))
+    middles, levels = (
+        np.bincount(step, weights=values * weight) / np.bincount(step, weights=weight) for values in (middle, fitted)
+    )
     return tuple(zip(middles.tolist(), levels.tolist(), strict=True))
 
 
@@ -142,8 +151,8 @@ def fit_calibration(labels, logits, *, method: str | None = None) -> Calibration
             f"{len(y):,} pairs, {fewest:,} of the rarer class, are too few for a calibration by {method}; expected at "
             f"least {needed:,} of each class. Give more validation pairs{', or use a temperature' * (needed > FEWEST)}."
         )
-    knots = _fit_knots(y, x) if method == "isotonic" else ()
     temperature, offset = _fit_line(y, x)
+    knots = _fit_knots(y, x, x / temperature + offset) if method == "isotonic" else ()
     return Calibration(temperature=temperature, offset=offset, knots=knots, prevalence=float(y.mean()), pairs=len(y))
 
 
