@@ -28,6 +28,7 @@ from ppi_lib.verdicts import (
     judge_neighbours,
     judge_pairs,
     judge_shortcut,
+    judge_validation,
 )
 
 CLASSES = ("C3", "C2", "C1")
@@ -126,16 +127,18 @@ def _duplicates(splits: dict[str, Pairs], sequences: Mapping[str, str]) -> pd.Da
     return pd.DataFrame(rows, columns=["proteins", "across", "residues"])
 
 
-def _neighbours(splits, sequences, identity, coverage, sample, seed, threads) -> tuple[dict[str, pd.DataFrame], str]:
+def _neighbours(
+    splits, sequences, identity, coverage, sample, seed, threads
+) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
     """Near neighbours of validation and test proteins among those of earlier splits, and which proteins were searched.
 
-    The second is a word if only a sample was.
+    The second holds a word for each split of which only a sample was.
     """
-    before, searched, tables, said = [], [], [], ""
+    before, searched, tables, said = [], [], [], dict.fromkeys(splits, "")
     for name, pairs in splits.items():
         queries = sorted(set(pairs.proteins) - set(before))
         if before and len(queries) > sample:
-            said += f" (a sample of {sample:,} of the {len(queries):,} {name} proteins, seed {seed})"
+            said[name] = f" (a sample of {sample:,} of the {len(queries):,} {name} proteins, seed {seed})"
             queries = sorted(np.random.default_rng(seed).choice(queries, sample, replace=False))
         chosen, known = ({protein: sequences[protein] for protein in ids} for ids in (queries, before))
         if before:
@@ -207,15 +210,16 @@ def audit(
     _check(splits, proteins)
     sequences, stacked, before = proteins.sequences, _stack(splits), join_pairs(train, validation)
     shared = _shared_pairs(stacked)
-    conflicts = shared[[len(set(labels)) > 1 for labels in shared["labels"]]]
+    conflicts = shared[np.array([len(set(labels)) > 1 for labels in shared["labels"]], dtype=bool)]
     tables = {"classes": _classes(splits), "shared_pairs": shared, "conflicts": conflicts}
     tables["duplicates"] = _duplicates(splits, sequences)
-    findings = [judge_classes(tables["classes"], splits), *judge_pairs(shared, conflicts)]
+    findings = [judge_classes(tables["classes"], splits), *judge_validation(splits), *judge_pairs(shared, conflicts)]
     findings.append(judge_duplicates(tables["duplicates"]))
     if sample:
         found, said = _neighbours(splits, sequences, identity, coverage, sample, seed, threads)
         tables |= found
-        findings.append(judge_neighbours(tables, said, before, test, identity, coverage))
+        for name, known in (("test", before), ("validation", train)):
+            findings += judge_neighbours(tables, name, said[name], known, splits[name], identity, coverage)
     tables["degree"] = _degree(splits, seed)
     tables["without_biology"] = _without_biology(before, test, sequences, seed)
     findings.append(judge_degree(tables["degree"]))

@@ -55,8 +55,7 @@ def find_hubs(counts: pd.Series) -> set[str]:
 
 def count_among(chosen: set[str], pairs: Pairs) -> np.ndarray:
     """Return how many of a pair's two proteins are among the `chosen` ones, such as the hubs `(B,)`."""
-    first, second = (np.isin(ids.astype(str), list(chosen)).astype(int) for ids in (pairs.a, pairs.b))
-    return first + second
+    return np.array([(a in chosen) + (b in chosen) for a, b in zip(pairs.a, pairs.b, strict=True)], dtype=int)
 
 
 def positive_ratio(partners: Partners, pairs: Pairs) -> np.ndarray:
@@ -67,13 +66,17 @@ def positive_ratio(partners: Partners, pairs: Pairs) -> np.ndarray:
 
 
 def scores_without_biology(train: Pairs, pairs: Pairs, sequences: Mapping[str, str]) -> dict[str, np.ndarray]:
-    """Return what each way of not looking says of `pairs` `(B,)`; higher means rather positive."""
+    """Return what each way of not looking says of `pairs` `(B,)`; higher means rather positive.
+
+    Whether a pair is of a protein with itself is asked where there are such pairs: drawn negatives never are.
+    """
     partners = count_partners(train)
     lengths = pd.Series({protein: len(sequences[protein]) for protein in pairs.proteins})
+    itself = (pairs.a == pairs.b).astype(float)
     return {
         "positive training partners": sum_of_logs(partners.positives, pairs),
         "training pairs of either label": sum_of_logs(partners.pairs, pairs),
         "share of positive training pairs": positive_ratio(partners, pairs),
         "hubs of training": count_among(find_hubs(partners.positives), pairs).astype(float),
         "length": sum_of_logs(lengths, pairs),
-    }
+    } | ({"being of a protein with itself": itself} if itself.any() else {})

@@ -1,8 +1,8 @@
 """Pairs that are taken not to interact, drawn in one of three ways; what a model learns hangs on which.
 
 `uniform`: any two proteins, so that a model can go by how often a protein stands among the positives. `degree`: each
-protein stands in as many negatives, times the ratio, as positives, so that it can't (and pairs among hubs that do
-interact but aren't known come in more often). `compartment`: two proteins of one place in the cell, the hardest, which
+protein stands in as many negatives, times the ratio, as positives (one with itself counts two), so that it
+can't (and pairs among hubs that do interact but aren't known come in more often). `compartment`: two proteins of one place in the cell, the hardest, which
 takes away what places tell.
 
 Shape letters: B pairs, N proteins.
@@ -152,6 +152,13 @@ def draw_negatives(
         drawn = _draw_uniform(numbers, wanted, len(ids), allowed, generator)
     a, b = (np.concatenate([given, ids[drawn[:, i]]]) for i, given in enumerate((positives.a, positives.b)))
     labels = np.repeat([1, 0], [len(positives), wanted]).astype(np.float32)
-    note = f"{wanted:,} negatives drawn by the scheme {scheme!r}, {ratio} for each positive (seed {seed}){unmatched}."
+    alone = int((positives.a == positives.b).sum())
+    told = (
+        f"; {alone:,} positives are of a protein with itself and no negative is, which tells their label"
+        if alone
+        else ""
+    )
+    how = f"{wanted:,} negatives drawn by the scheme {scheme!r}, {ratio} for each positive (seed {seed})"
+    note = f"{how}{unmatched}{told}."
     both = Pairs(a=a, b=b, labels=labels, notes=()).take(generator.permutation(len(labels)))
     return replace(both, notes=(*positives.notes, note))

@@ -239,7 +239,8 @@ def compose(found: Findings, figures: Mapping[str, go.Figure]) -> str:
     faults = sum(one.level == "fault" for one in found.audit.findings)
     box = (
         f"<b>AUROC {_interval(row, 'auroc')}</b> on {int(row['pairs']):,} test pairs. {escape(found.verdict)} "
-        f"The audit found {faults or 'no'} fault{'s' * (faults != 1)} in the splits."
+        f"The audit found {faults or 'no'} fault{'s' * (faults != 1)} in the splits"
+        f"{'' if 'neighbours' in found.audit.tables else '; near neighbours were not searched'}."
     )
 
     def side(*wanted: str) -> str:

@@ -13,6 +13,8 @@ from ppi_lib.proteins import Pairs
 
 _MEANINGS = {"told": "fault", "little": "caution", "unknown": "caution", "nothing": "fine"}
 _FAR, _NEAR = 0.1, 0.02
+_MANY = 0.1
+_CHOSEN = "epoch, threshold and calibration are chosen on what was seen before, and may not suit what wasn't"
 
 
 class Finding(NamedTuple):
@@ -21,6 +23,16 @@ class Finding(NamedTuple):
     """`fault`: a score on this test is not what it seems; `caution`: worth saying beside it; `fine`."""
     verdict: str
     """One sentence."""
+
+
+def judge_validation(splits: dict[str, Pairs]) -> list[Finding]:
+    """Say how many validation proteins stand in train, if any."""
+    proteins = splits["validation"].proteins
+    shared = set(proteins) & set(splits["train"].proteins)
+    if not shared:
+        return []
+    text = f"{len(shared):,} of {len(proteins):,} validation proteins stand in train"
+    return [Finding("validation", "caution", f"{text}: {_CHOSEN}.")]
 
 
 def judge_classes(classes: pd.DataFrame, splits: dict[str, Pairs]) -> Finding:
@@ -44,7 +56,7 @@ def judge_pairs(shared: pd.DataFrame, conflicts: pd.DataFrame) -> list[Finding]:
     within = len(shared) - across
     if not len(shared):
         return [
-            Finding("pairs", "fine", "No pair stands twice, in either order."),
+            Finding("pairs", "fine", "No pair stands in two splits, or twice in one, in either order."),
             Finding("labels", "fine", "No pair has two labels."),
         ]
     level = "fault" if across else "caution"
@@ -70,24 +82,36 @@ def judge_duplicates(table: pd.DataFrame) -> Finding:
     )
 
 
-def judge_neighbours(tables, said: str, before: Pairs, test: Pairs, identity: float, coverage: float) -> Finding:
-    """Say how many test pairs a near neighbour seen before touches; `said` is the sample, if one was drawn."""
+def judge_neighbours(
+    tables, split: str, said: str, before: Pairs, pairs: Pairs, identity: float, coverage: float
+) -> list[Finding]:
+    """Say how many proteins of a split have a near neighbour seen before, and how many of its pairs that touches.
+
+    `said` is the sample, if one was drawn. Of validation nothing is said if there is none.
+    """
     near, searched = (
-        set(tables[name].query("split == 'test'")[column])
+        set(tables[name].loc[tables[name]["split"] == split, column])
         for name, column in (("neighbours", "query"), ("searched", "protein"))
     )
-    known = count_among({*searched, *before.proteins}, test) == 2
-    touched = (count_among(near, test) > 0)[known]
+    subject, test = ("homology", True) if split == "test" else (f"homology of {split}", False)
+    if not searched:
+        return [Finding(subject, "caution", f"Not searched, as every {split} protein was seen before.")] * test
     meaning = f"at least {identity:.0%} identical residues in an alignment over {coverage:.0%} of the shorter protein"
     if not near:
-        return Finding("homology", "fine", f"No test protein has a near neighbour seen before ({meaning}){said}.")
-    return Finding(
-        "homology",
-        "fault" if touched.sum() > 0.1 * len(touched) else "caution",
-        f"{len(near):,} test proteins have a near neighbour seen before ({meaning}){said}, which touches "
-        f"{touched.sum():,} of {len(touched):,} test pairs{' of searched proteins' * bool(said)} "
-        f"({touched.mean() if len(touched) else 0:.1%}): split whole clusters (`ppi split`).",
-    )
+        text = f"None of the {len(searched):,} {split} proteins not seen before has a near neighbour that was"
+        return [Finding(subject, "fine", f"{text} ({meaning}){said}.")] * test
+    asked = (count_among({*searched, *before.proteins}, pairs) == 2) & (count_among(searched, pairs) > 0)
+    touched = (count_among(near, pairs) > 0)[asked]
+    many = max(len(near) / len(searched), touched.mean() if len(touched) else 0) > _MANY
+    return [
+        Finding(
+            subject,
+            "fault" if many and test else "caution",
+            f"{len(near):,} of {len(searched):,} {split} proteins not seen before have a near neighbour that was "
+            f"({meaning}){said}, which touches {touched.sum():,} of {len(touched):,} {split} pairs with such a protein"
+            f"{' that was searched' * bool(said)}: split whole clusters (`ppi split`).",
+        )
+    ]
 
 
 def _level(row) -> str:
@@ -123,6 +147,6 @@ def judge_shortcut(row) -> Finding:
         "told": f"a model has to beat that{turned} before it has learned biology",
         "little": f"hold every result against it{turned}",
         "unknown": "too few pairs to tell it from guessing",
-        "nothing": "no better than guessing",
+        "nothing": "close to guessing",
     }
     return Finding("without biology", _MEANINGS[found], f"{text}; {meaning[found]}.")

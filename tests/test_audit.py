@@ -113,8 +113,8 @@ def test_a_sample_says_what_it_knows_of(splits, proteins):
             found.tables["searched"].query("split == 'test'").protein
         )
         assert min(identities.values()) > 0.8
-        assert "(100.0%)" in verdict(found, "homology")
-        assert ("test pairs of searched proteins" in verdict(found, "homology")) == (share is None)
+        assert f"{sample} of {sample} test proteins not seen before" in verdict(found, "homology")
+        assert ("such a protein that was searched" in verdict(found, "homology")) == (share is None)
     assert levels(found, "homology") == {"fault"}
 
 
@@ -152,6 +152,41 @@ def test_hubs_of_training_that_tell_the_test_labels_are_found(splits, proteins):
 def test_classes_by_hand(splits):
     pairs = make_pairs(("T0", "T9", 1), ("T0", "E1", 0), ("E1", "T0", 0), ("E1", "E2", 1), ("E3", "E3", 1))
     assert seen_classes(splits["train"], pairs).tolist() == ["C1", "C2", "C2", "C3", "C3"]
+
+
+def test_what_was_not_asked_is_not_called_fine(splits, proteins):
+    found = audit(splits["train"], splits["validation"], splits["train"], proteins)
+    assert levels(found, "homology") == {"caution"}
+    assert verdict(found, "homology") == "Not searched, as every test protein was seen before."
+
+
+def test_relatives_are_counted_among_the_proteins_not_seen_before(splits, proteins):
+    """All unseen test proteins have a relative, but most test pairs are of two seen ones."""
+    near = {f"E{i}": mutate(proteins.sequences[f"T{i}"], 0.1, i) for i in range(2)}
+    seen = splits["train"].take(np.arange(50))
+    test = join_pairs(seen, make_pairs(("E0", "T9", 1.0), ("E1", "E0", 0.0)))
+    found = audit(splits["train"], splits["validation"], test, Proteins(sequences=proteins.sequences | near, notes=()))
+    assert levels(found, "homology") == {"fault"}
+    assert verdict(found, "homology").startswith("2 of 2 test proteins not seen before have a near neighbour that was")
+    assert "touches 2 of 2 test pairs with such a protein" in verdict(found, "homology")
+
+
+def test_validation_that_leans_on_train_is_said(splits, proteins):
+    near = {f"V{i}": mutate(proteins.sequences[f"T{i}"], 0.1, i) for i in range(30)}
+    found = audit(**splits, proteins=Proteins(sequences=proteins.sequences | near, notes=()))
+    assert verdict(found, "homology of validation").startswith("30 of 30 validation proteins not seen before have")
+    assert levels(found, "homology of validation") == {"caution"}
+    assert levels(found, "homology") == {"fine"}
+    shared = audit(**{**splits, "validation": with_rows(splits["validation"], ("T0", "V1", 1.0))}, proteins=proteins)
+    assert verdict(shared, "validation").startswith("1 of 31 validation proteins stand in train")
+
+
+def test_a_protein_with_itself_tells_the_label_where_no_negative_is(splits, proteins):
+    test = with_rows(splits["test"], *((f"E{i}", f"E{i}", 1.0) for i in range(30)))
+    found = audit(**{**splits, "test": test}, proteins=proteins, sample=0)
+    table = found.tables["without_biology"].set_index("score")
+    assert table.loc["being of a protein with itself", "auroc"] == pytest.approx(0.75)  # half of the positives
+    assert any("with itself alone: AUROC 0.750" in one.verdict and one.level == "fault" for one in found.findings)
 
 
 def test_bad_input_is_named(splits, proteins):

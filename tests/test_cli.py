@@ -129,6 +129,26 @@ def test_audit_says_what_it_found_and_leaves_the_tables(files, tmp_path, monkeyp
     }
 
 
+def test_audit_says_what_was_dropped_on_reading(files, tmp_path, monkeypatch, capsys):
+    header, *rows = (files / "train.tsv").read_text().splitlines()
+    turned = ["\t".join((b, a, *rest)) for a, b, *rest in (row.split("\t") for row in rows[:7])]
+    (tmp_path / "train.tsv").write_text("\n".join([header, *rows, *turned]) + "\n")
+    splits = ("--validation", files / "validation.tsv", "--test", files / "test.tsv", "--sample", 0)
+    status, out, err = ppi(monkeypatch, capsys, "audit", files / "proteins.fasta", tmp_path / "train.tsv", *splits)
+    assert status == 0, err
+    assert "7 pairs of train.tsv dropped, as they stood before in either order" in out + err
+
+
+def test_split_takes_any_word_for_a_place(one_table, tmp_path, monkeypatch, capsys):
+    table = pd.read_csv(one_table / "pairs.tsv", sep="\t", dtype=str)
+    proteins = sorted({*table.iloc[:, 0], *table.iloc[:, 1]})
+    (tmp_path / "places.tsv").write_text("".join(f"{one}\tNA\n" for one in proteins))
+    arguments = (one_table / "proteins.fasta", one_table / "pairs.tsv", "--identity", 0, "--out", tmp_path / "split")
+    places = ("--negatives", "compartment", "--compartments", tmp_path / "places.tsv")
+    status, _, err = ppi(monkeypatch, capsys, "split", *arguments, *places)
+    assert status == 0, err
+
+
 def test_report_makes_one_page_of_everything(run, monkeypatch, capsys):
     status, out, err = ppi(monkeypatch, capsys, "report", run, "--draws", 20, "--quiet")
     assert status == 0, err

@@ -76,6 +76,24 @@ def test_short_and_unknown_residues_are_no_error(strangers):
     assert cluster_proteins(odd).nunique() == 3
 
 
+def test_equal_sequences_are_neighbours_though_no_search_would_find_them(strangers):
+    plain = {"Q1": "Q" * 80, "Q2": "Q" * 80, "P1": "MKT", "P2": "MKT"}
+    found = find_neighbours(plain, {**strangers, **plain})
+    assert {("Q1", "Q2", 1.0, 1.0), ("P2", "P1", 1.0, 1.0)} <= set(found.itertuples(index=False, name=None))
+    assert not (found["query"] == found["target"]).any()
+    clusters = cluster_proteins({**strangers, **plain})
+    assert clusters["Q1"] == clusters["Q2"] != clusters["P1"] == clusters["P2"]
+
+
+def test_unknown_residues_are_not_the_same():
+    shared, unknown = random_sequence(60, 0), "X" * 60
+    one, other = (shared + unknown + shared[::-1] + random_sequence(40, seed) for seed in (1, 2))
+    known = find_neighbours({"A": one.replace("X", "")}, {"B": other.replace("X", "")}, identity=0.01)
+    found = find_neighbours({"A": one}, {"B": other}, identity=0.01)
+    assert len(found) == len(known) == 1
+    assert found["identity"][0] < known["identity"][0]
+
+
 def test_bad_input_is_named(strangers):
     with pytest.raises(InputError, match=r"identity is 40\.0; expected a share"):
         find_neighbours(strangers, strangers, identity=40.0)

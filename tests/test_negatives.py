@@ -87,6 +87,12 @@ def test_a_seed_repeats(positives):
     assert one.a.tolist() == two.a.tolist()
 
 
+def test_positives_of_a_protein_with_itself_are_said():
+    pairs = make_pairs(("P0", "P0", 1), *((f"P{i}", f"P{i + 1}", 1) for i in range(20)))
+    drawn = draw_negatives(pairs, scheme="uniform")
+    assert "1 positives are of a protein with itself" in drawn.notes[-1]
+
+
 def test_bad_input_is_named(positives, places):
     with pytest.raises(InputError, match="scheme is 'random'; expected one of uniform, degree, compartment"):
         draw_negatives(positives, scheme="random")

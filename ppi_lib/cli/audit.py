@@ -37,7 +37,7 @@ def audit(
         data = load_dataset(dataset, seed=seed)
     else:
         data = load_files(proteins, pairs, validation_path=validation, test_path=test, seed=seed)
-    say_notes(data.proteins.notes)
+    say_notes(data.notes)
     splits = (data.train, data.validation, data.test)
     found = run_audit(*splits, data.proteins, identity=identity, coverage=coverage, sample=sample, seed=seed)
     typer.echo(found.format())

@@ -59,10 +59,10 @@ def _read_places(path: Path) -> dict[str, set[str]]:
     import pandas as pd
 
     try:
-        table = pd.read_csv(path, sep=None, engine="python", header=None, dtype=str)
+        table = pd.read_csv(path, sep=None, engine="python", header=None, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: can't be read as a table ({error}). Give two columns, protein and place.") from error
-    if table.shape[1] != 2 or table.isna().any(axis=None):
+    if table.shape[1] != 2 or (table.isna() | (table == "")).any(axis=None):
         raise InputError(f"{path}: has {table.shape[1]} columns or empty cells; expected two, protein and place.")
     return table.groupby(0)[1].agg(set).to_dict()
 
