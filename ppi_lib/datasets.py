@@ -162,6 +162,11 @@ def load_saved(folder: str | Path) -> Dataset:
 
     Name and notes aren't in the files: the name is train, and the notes are found anew.
     """
+    if not (Path(folder) / "proteins.fasta").exists():
+        raise InputError(
+            f"{folder}: no data of a run is there. `ppi train` leaves it; after a training from Python write it with "
+            f"save_dataset(data, {str(folder)!r})."
+        )
     paths = [Path(folder) / f"{split}.tsv" for split in PairSplits._fields]
     dataset = load_files(Path(folder) / "proteins.fasta", paths[0], validation_path=paths[1], test_path=paths[2])
     if not (Path(folder) / "sites.tsv").exists():

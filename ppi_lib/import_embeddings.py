@@ -59,6 +59,8 @@ def _open_hdf5(path: Path) -> Iterator[dict[str, StoredArray]]:
 
 @contextmanager
 def _open_npz(path: Path) -> Iterator[dict[str, StoredArray]]:
+    if not zipfile.is_zipfile(path):
+        raise zipfile.BadZipFile("not a zip archive, as npz is")
     with np.load(path, allow_pickle=False) as file, zipfile.ZipFile(path) as archive:
         arrays = {}
         for name in file.files:
@@ -112,6 +114,8 @@ def _unpickle(path: Path) -> Any:
 
 
 def _require_trust(path: Path, trust_pickle: bool) -> None:
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file. Check the path.")
     if is_pickle(path) and not trust_pickle:
         raise InputError(
             f"{path}: not opened, since a pickle can run any code. If you know who wrote it, say so with "
@@ -199,8 +203,6 @@ def import_embeddings(
     path = Path(path)
     if path.suffix not in _OPENERS:
         raise InputError(f"{path}: ends with {path.suffix!r}; expected {', '.join(_OPENERS)}. Convert or rename it.")
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file. Check the path.")
     _require_trust(path, trust_pickle)
     try:
         with _OPENERS[path.suffix](path) as arrays:

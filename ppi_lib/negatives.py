@@ -1,9 +1,9 @@
 """Pairs that are taken not to interact, drawn in one of three ways; what a model learns hangs on which.
 
 `uniform`: any two proteins, so that a model can go by how often a protein stands among the positives. `degree`: each
-protein stands in as many negatives, times the ratio, as positives (one with itself counts two), so that it
-can't (and pairs among hubs that do interact but aren't known come in more often). `compartment`: two proteins of one place in the cell, the hardest, which
-takes away what places tell.
+protein stands in as many negatives, times the ratio, as positives (one with itself counts two), so that it can't (and
+pairs among hubs that do interact but aren't known come in more often). `compartment`: two proteins of one place in the
+cell, the hardest, which takes away what places tell.
 
 Shape letters: B pairs, N proteins.
 """
@@ -143,6 +143,9 @@ def draw_negatives(
     ids = np.array(positives.proteins, dtype=object)
     numbers = np.searchsorted(ids.astype(str), np.stack([positives.a, positives.b], axis=1).astype(str))
     generator, wanted = np.random.default_rng(seed), ratio * len(positives)
+    left = len(ids) * (len(ids) - 1) // 2 - len(np.unique(_keys(numbers[numbers[:, 0] != numbers[:, 1]], len(ids))))
+    if wanted > left:
+        raise _too_many(wanted, left)
     unmatched = ""
     if scheme == "degree":
         drawn, count = _draw_matched(numbers, ratio, len(ids), generator)

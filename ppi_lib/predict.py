@@ -83,6 +83,8 @@ def check_target(path: str | Path) -> None:
         raise InputError(f"{path}: ends with {path.suffix!r}; expected {', '.join(_WRITERS)}.")
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist. Make it first.")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; expected a file to write. Give a name in it.")
 
 
 def write_predictions(

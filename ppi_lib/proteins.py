@@ -232,7 +232,7 @@ def overlap_notes(train: Pairs, validation: Pairs, test: Pairs) -> tuple[str, ..
 
 def check_classes(pairs: Pairs, name: str) -> None:
     """Raise `InputError` unless `pairs` are labelled and hold both classes."""
-    way_out = "Give more pairs, another seed or other fractions, or three tables of your own."
+    way_out = "Give more pairs, another seed, or three tables of your own."
     if not len(pairs):
         raise InputError(f"The {name} split is empty; expected pairs of both classes. {way_out}")
     if pairs.labels is None:
@@ -240,14 +240,14 @@ def check_classes(pairs: Pairs, name: str) -> None:
     if pairs.labels.min() == pairs.labels.max():
         raise InputError(
             f"The {name} split has {_count(len(pairs), 'pair')}, all labelled {pairs.labels[0]:.0f}; "
-            f"expected both classes. {way_out}"
+            f"expected both classes. {way_out} Positives alone get negatives by `ppi split --negatives degree`."
         )
 
 
 def check_seed(seed: int) -> None:
-    """Raise `InputError` for a seed that numpy doesn't take."""
-    if seed < 0:
-        raise InputError(f"seed is {seed}; expected 0 or more. Give another.")
+    """Raise `InputError` for a seed that numpy or torch doesn't take."""
+    if not 0 <= seed < 2**63:
+        raise InputError(f"seed is {seed}; expected 0 or more, and below 2 to the 63rd. Give another.")
 
 
 def _check_target(path: str | Path) -> Path:

@@ -35,7 +35,7 @@ from ppi_lib.memory import keep_freed_memory
 from ppi_lib.model import PPIClassifier
 from ppi_lib.ranking import write_ranked
 from ppi_lib.scorer import PairScorer
-from ppi_lib.settings import resolve_precision
+from ppi_lib.settings import check_precision, resolve_precision
 from ppi_lib.store import PatchStore
 from ppi_lib.tokens import encoder_fingerprint, require_store
 
@@ -126,14 +126,13 @@ def screen(
     probability is at least `threshold`, or all. A protein is paired with itself only with `self_pairs`. Within one
     set each unordered pair is scored once, and stands once in `out`. Probabilities are those of `calibration` (a
     checkpoint's; without it the sigmoid of the logit) where `prevalence` of the pairs interact. The model's device
-    is used; `precision` is `float32`, `bfloat16` or `auto` (`loop.resolve_precision`). With `workers` (processes of
+    is used; `precision` is `float32`, `bfloat16` or `auto` (`settings.resolve_precision`). With `workers` (processes of
     this machine) or `scheduler` (the address of a Dask scheduler whose workers see the same folders) the blocks are
     done by Dask.
 
     Called again with the same arguments, a screening that was stopped goes on.
     """
-    if workers < 0:
-        raise InputError(f"workers is {workers}; expected 0 (this process) or more.")
+    check_means(precision, workers)
     if band < 1:
         raise InputError(f"band is {band}; expected at least 1 protein.")
     dtype = resolve_precision(precision, next(model.parameters()).device)
@@ -205,6 +204,13 @@ def check_request(
         raise InputError(f"{a[0]} alone makes no pair. Give at least two proteins, or self_pairs.")
     if top_k is not None and not 1 <= top_k <= most:
         raise InputError(f"top_k is {top_k}; expected 1 to {most}, the partners that a protein has here.")
+
+
+def check_means(precision: str, workers: int) -> None:
+    """Raise `InputError` if something is wrong with how it is to be done; again, no embedding is needed."""
+    check_precision(precision)
+    if workers < 0:
+        raise InputError(f"workers is {workers}; expected 0 (this process) or more.")
 
 
 def _by_length(store: PatchStore, proteins: Sequence[str]) -> tuple[str, ...]:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 import torch
 
 from ppi_lib.errors import InputError
+from ppi_lib.proteins import check_seed
 
 
-def _check_precision(precision: str) -> None:
+def check_precision(precision: str) -> None:
+    """Raise `InputError` for a precision that isn't known."""
     if precision not in ("auto", "float32", "bfloat16"):
         raise InputError(f"precision is {precision!r}; expected 'auto', 'float32' or 'bfloat16'.")
 
@@ -40,19 +42,19 @@ class LoopConfig:
         for name in ("epochs", "learning_rate", "clip", "patience"):
             if not 0 < getattr(self, name) < math.inf:
                 raise InputError(f"{name} is {getattr(self, name)}; expected a number above 0.")
-        for name in ("weight_decay", "seed"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise InputError(f"{name} is {getattr(self, name)}; expected 0 or more.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"weight_decay is {self.weight_decay}; expected 0 or more.")
+        check_seed(self.seed)
         if not 0 <= self.warmup < 1:
             raise InputError(f"warmup is {self.warmup}; expected 0 or more and below 1.")
         if self.schedule not in ("one-cycle", "cosine"):
             raise InputError(f"schedule is {self.schedule!r}; expected 'one-cycle' or 'cosine'.")
-        _check_precision(self.precision)
+        check_precision(self.precision)
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype:
     """Turn `auto` into the type that this device multiplies fastest without losing the training."""
-    _check_precision(precision)
+    check_precision(precision)
     if precision == "auto":
         native = device.type == "cuda" or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
         precision = "bfloat16" if native else "float32"

@@ -56,7 +56,7 @@ def _deal_clusters(clusters: np.ndarray, fractions: tuple[float, ...], generator
     if sizes.max() > fractions[0] * len(cluster):
         raise InputError(
             f"The largest cluster holds {sizes.max():,} of {len(cluster):,} proteins, more than train's "
-            f"{fractions[0]:.0%}. Cluster at a higher identity or coverage, or choose other fractions."
+            f"{fractions[0]:.0%}. Cluster at a higher identity or coverage."
         )
     shuffled = generator.permutation(len(sizes))
     lacking, group = np.array(fractions) * len(cluster), np.empty(len(sizes), dtype=int)
@@ -93,7 +93,7 @@ def _check_part(part: Pairs, pairs: Pairs, name: str) -> None:
     if pairs.labels is not None and 0 < pairs.labels.mean() < 1:
         check_classes(part, name)
     elif not len(part):
-        raise InputError(f"The {name} split is empty; expected pairs. Give more of them, or other fractions.")
+        raise InputError(f"The {name} split is empty; expected pairs. Give more of them, or another seed.")
 
 
 def split_by_protein(

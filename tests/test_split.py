@@ -51,7 +51,7 @@ def test_tests_by_class_hold_what_their_names_say():
 
 def test_a_split_that_cannot_be_trained_on_is_refused():
     selves = make_pairs(*((f"a{i}", f"a{i}", i % 2) for i in range(6)))
-    with pytest.raises(InputError, match=r"validation split .*fractions"):
+    with pytest.raises(InputError, match=r"validation split .*another seed"):
         split_by_protein(selves, fractions=(0.6, 0.1, 0.3), seed=0)
     with pytest.raises(InputError, match=r"fractions is .*expected three positive"):
         split_by_protein(random_pairs(10, 5), fractions=(1.0, 1.0, 1.0), seed=0)

@@ -35,9 +35,10 @@ def screen(
     from ppi_lib.checkpoint import load_checkpoint
     from ppi_lib.embed import embed_proteins
     from ppi_lib.proteins import read_proteins
-    from ppi_lib.screen import check_out, check_request, screen
+    from ppi_lib.screen import check_means, check_out, check_request, screen
 
     check_out(out)
+    check_means(precision, workers)
     checkpoint = load_checkpoint(run, device="cuda" if torch.cuda.is_available() else "cpu")
     read = [read_proteins(path) for path in (proteins, against) if path is not None]
     sets = [tuple(each.sequences) for each in read]

@@ -56,11 +56,13 @@ def split(
 
 def _read_places(path: Path) -> dict[str, set[str]]:
     """Read a table of protein and compartment."""
+    import csv
+
     import pandas as pd
 
     try:
         table = pd.read_csv(path, sep=None, engine="python", header=None, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(f"{path}: can't be read as a table ({error}). Give two columns, protein and place.") from error
     if table.shape[1] != 2 or (table.isna() | (table == "")).any(axis=None):
         raise InputError(f"{path}: has {table.shape[1]} columns or empty cells; expected two, protein and place.")
