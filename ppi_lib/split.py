@@ -5,7 +5,7 @@ test pair is of class C3: no protein seen. Those between train and test proteins
 of the training pairs held out as a C1 test (Park and Marcotte 2012, Nat Methods 9:1134).
 
 The choice worth knowing: proteins are dealt by cluster, the largest first, each to the group that lacks most, so that
-no test protein has a near neighbour in train.
+no test protein has a near neighbour in train, as far as `homology` finds them.
 
 Shape letters: B pairs, N proteins.
 """

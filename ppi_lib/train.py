@@ -58,6 +58,7 @@ SETTINGS = {
     "v3": TrainConfig(learning_rate=1e-3, epochs=15, batch_size=128, micro_batch=128),
 }
 """What suits each preset: `v5` chosen on the validation split of bernett, `v3` on that of demo."""
+_FEW_STEPS = 100
 TRANSFERS = ("frozen", "lora", "full")
 
 
@@ -127,6 +128,12 @@ def train_classifier(
     if progress:
         total, trained = parameter_counts(model)
         tqdm.write(f"{trained:,} of {total:,} parameters train.")
+        steps = config.epochs * -(-len(train) // config.batch_size)
+        if steps < _FEW_STEPS:
+            tqdm.write(
+                f"{len(train):,} pairs in batches of {config.batch_size:,} make {steps} steps in {config.epochs} "
+                "epochs, too few to learn much: take smaller batches and more epochs."
+            )
     table, cache = None, folder and folder / "tokens.safetensors"
     if not any(p.requires_grad for p in model.encoder.parameters()):
         proteins = [*train.proteins, *validation.proteins]

@@ -311,6 +311,15 @@ def test_it_says_how_many_parameters_train(tiny, store, pair_sets, capsys):
     assert f"{trained:,} of {total:,} parameters train." in capsys.readouterr().out
 
 
+def test_it_says_when_there_are_few_steps(tiny, store, pair_sets, capsys, monkeypatch):
+    model = create_ppi_classifier(config=tiny)
+    steps = -(-len(pair_sets[0]) // CONFIG.batch_size)
+    for few in (steps + 1, steps):
+        monkeypatch.setattr("ppi_lib.train._FEW_STEPS", few)
+        train_classifier(model, store, *pair_sets, dataclasses.replace(CONFIG, epochs=1))
+        assert ("too few to learn much" in capsys.readouterr().out) == (few > steps)
+
+
 def pairs(*labels) -> Pairs:
     values = None if labels == (None,) else np.array(labels, dtype=np.float32)
     count = 1 if values is None else len(labels)

@@ -16,7 +16,9 @@ from ppi_lib.errors import InputError
 def audit(
     proteins: Annotated[Path | None, typer.Argument(help="Sequences: FASTA or a two-column table.")] = None,
     pairs: Annotated[Path | None, typer.Argument(help="Labelled training pairs, or all, with a split column.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="In place of files: demo, bernett or b4ppi_yeast.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="In place of files: demo, bernett, b4ppi_yeast or b4ppi_human.")
+    ] = None,
     validation: Annotated[Path | None, typer.Option(help="Validation pairs.")] = None,
     test: Annotated[Path | None, typer.Option(help="Test pairs.")] = None,
     identity: Annotated[float, typer.Option(help="Share of identical residues from which proteins are near.")] = 0.4,
