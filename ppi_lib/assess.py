@@ -91,9 +91,16 @@ def load_assessment(run: Path) -> Assessment:
     return Assessment(pd.read_csv(paths[0]), pd.read_parquet(paths[1]))
 
 
+def is_of(assessment: Assessment, checkpoint: Checkpoint) -> bool:
+    """Say if these are the scores of this model, and not of one that was trained here before it."""
+    given = assessment.scores[assessment.table["name"].iloc[0]]
+    return np.allclose(checkpoint.calibration.probabilities(assessment.scores["logit"]), given, atol=1e-6)
+
+
 def has_baselines(run: Path) -> bool:
-    """Say if the run was evaluated, and its baselines with it."""
+    """Say if the model in the run was evaluated, and its baselines with it."""
     try:
-        return bool((load_assessment(run).table["group"] == "baseline").any())
+        found = load_assessment(run)
     except InputError:
         return False
+    return bool((found.table["group"] == "baseline").any()) and is_of(found, load_checkpoint(run))

@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from ppi_lib.assess import Assessment, load_assessment, name_model
+from ppi_lib.assess import Assessment, is_of, load_assessment, name_model
 from ppi_lib.audit import Audit, audit, highest_identities, join_pairs, seen_classes
 from ppi_lib.checkpoint import Checkpoint, load_checkpoint
 from ppi_lib.datasets import Dataset, load_saved
+from ppi_lib.errors import InputError
 from ppi_lib.evaluate import bootstrap_difference, compute_curves, describe_difference
 from ppi_lib.figures import (
     plot_comparison,
@@ -116,6 +117,10 @@ def _interval(row, name: str) -> str:
 def gather(run: Path, *, sample: int = 8000, draws: int = 1000) -> Findings:
     """Read a run that was evaluated, audit its splits, and evaluate it on parts of its test."""
     checkpoint, assessment, data = load_checkpoint(run), load_assessment(run), load_saved(run / "data")
+    if not is_of(assessment, checkpoint):
+        raise InputError(
+            f"{run}: its scores are of another model than its checkpoint. Run `ppi evaluate {run} --baselines`."
+        )
     found = audit(data.train, data.validation, data.test, data.proteins, sample=sample)
     table, scores = assessment.table, assessment.scores.query("split == 'test'")
     model, labels, ids = table.iloc[0], scores["label"], (scores["protein_a"], scores["protein_b"])

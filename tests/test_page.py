@@ -1,11 +1,13 @@
 """The page of a run: what is on it is what was found, and what a user wrote is text, not markup."""
 
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import TINY
 
-from ppi_lib.assess import Assessment, load_assessment
+from ppi_lib.assess import Assessment, has_baselines, load_assessment
 from ppi_lib.audit import audit
 from ppi_lib.calibrate import fit_calibration
 from ppi_lib.checkpoint import Checkpoint, create_ppi_classifier, save_checkpoint
@@ -84,6 +86,18 @@ def test_the_learning_curves_mark_the_epoch_whose_weights_are_kept(found):
     checkpoint = found.checkpoint._replace(provenance={**found.checkpoint.provenance, "best_epoch": 2})
     figure, _ = draw(found._replace(checkpoint=checkpoint, history=pd.DataFrame(rows, columns=names)))["history"]
     assert [one.text for one in figure.layout.annotations] == ["best: epoch 2"]
+
+
+def test_scores_of_a_model_that_was_there_before_are_refused(run, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    assert has_baselines(copy)
+    scores = pd.read_parquet(copy / "scores.parquet")
+    scores["v3 cross-attention"] = scores["v3 cross-attention"] ** 2
+    scores.to_parquet(copy / "scores.parquet")
+    assert not has_baselines(copy)
+    with pytest.raises(InputError, match="its scores are of another model"):
+        gather(copy, draws=20)
 
 
 def test_a_run_that_was_not_evaluated_is_refused(tmp_path):
