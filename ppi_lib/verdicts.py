@@ -14,7 +14,6 @@ from ppi_lib.proteins import Pairs
 _MEANINGS = {"told": "fault", "little": "caution", "unknown": "caution", "nothing": "fine"}
 _FAR, _NEAR = 0.1, 0.02
 _MANY = 0.1
-_CHOSEN = "epoch, threshold and calibration are chosen on what was seen before, and may not suit what wasn't"
 
 
 class Finding(NamedTuple):
@@ -31,8 +30,10 @@ def judge_validation(splits: dict[str, Pairs]) -> list[Finding]:
     shared = set(proteins) & set(splits["train"].proteins)
     if not shared:
         return []
-    text = f"{len(shared):,} of {len(proteins):,} validation proteins stand in train"
-    return [Finding("validation", "caution", f"{text}: {_CHOSEN}.")]
+    text = f"{len(shared):,} of {len(proteins):,} validation proteins stand in train: epoch, threshold and calibration "
+    return [
+        Finding("validation", "caution", text + "are chosen on what was seen before, and may not suit what wasn't.")
+    ]
 
 
 def judge_classes(classes: pd.DataFrame, splits: dict[str, Pairs]) -> Finding:
@@ -108,8 +109,8 @@ def judge_neighbours(
             subject,
             "fault" if many and test else "caution",
             f"{len(near):,} of {len(searched):,} {split} proteins not seen before have a near neighbour that was "
-            f"({meaning}){said}, which touches {touched.sum():,} of {len(touched):,} {split} pairs with such a protein"
-            f"{' that was searched' * bool(said)}: split whole clusters (`ppi split`).",
+            f"({meaning}){said}, which touches {touched.sum():,} of {len(touched):,} {split} pairs with one of the "
+            f"{len(searched):,}: split whole clusters (`ppi split`).",
         )
     ]
 

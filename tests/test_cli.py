@@ -300,6 +300,8 @@ def bad_calls(files, run, folder):
     (folder / "unknown.tsv").write_text("DEMO0001\tNOPE\n")
     (folder / "negative.tsv").write_text("DEMO0001\tDEMO0002\t0\n")
     (folder / "label.tsv").write_text("DEMO0001\tDEMO0002\t1\nDEMO0001\tDEMO0003\t2\n")
+    (folder / "a.tsv").mkdir()
+    (folder / "p.tsv").touch()
     fasta = files / "proteins.fasta"
     return {
         "No such file|not found|does not exist|isn't there|no file": (
@@ -373,10 +375,16 @@ def bad_calls(files, run, folder):
         "steps is 0": ("attribute", run, fasta, "DEMO0001", "DEMO0002", "--steps", 0, "--out", folder / "e"),
         "epochs is 0": ("train", "--dataset", "demo", "--epochs", 0, "--out", folder / "r"),
         "expected -p NAME VALUE": ("run-notebook", "05_evaluate", "-p", "dataset"),
+        "is a folder; expected a file": ("predict", run, fasta, files / "test.tsv", "--out", folder / "a.tsv"),
+        "below 2 to the 63rd": ("train", "--dataset", "demo", "--seed", 2**63, "--out", folder / "r"),
+        "p.tsv: can't be read as a table": (
+            *("split", fasta, files / "train.tsv", "--out", folder / "s"),
+            *("--negatives", "compartment", "--compartments", folder / "p.tsv"),
+        ),
     }
 
 
-@pytest.mark.parametrize("case", range(29))
+@pytest.mark.parametrize("case", range(32))
 def test_bad_input_is_one_line_and_status_2(case, files, run, tmp_path, monkeypatch, capsys):
     message, arguments = list(bad_calls(files, run, tmp_path).items())[case]
     status, _, err = ppi(monkeypatch, capsys, *arguments)

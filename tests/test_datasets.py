@@ -136,6 +136,11 @@ def test_a_negative_seed_is_refused(load):
         load(seed=-3)
 
 
+def test_a_run_without_data_says_how_it_comes_there(tmp_path):
+    with pytest.raises(InputError, match=r"no data of a run is there. .* write it with save_dataset\(data, '.*data'\)"):
+        load_saved(tmp_path / "data")
+
+
 def test_an_unknown_name_is_refused_with_the_names():
     with pytest.raises(InputError, match=r"'nope'.*demo, bernett, b4ppi_yeast"):
         load_dataset("nope")
