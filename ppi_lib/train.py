@@ -6,6 +6,7 @@ one's own.
 """
 
 import hashlib
+import math
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -58,18 +59,28 @@ SETTINGS = {
     "v3": TrainConfig(learning_rate=1e-3, epochs=15, batch_size=128, micro_batch=128),
 }
 """What suits each preset: `v5` chosen on the validation split of bernett, `v3` on that of demo."""
-_FEW_STEPS = 100
+_EPOCH_STEPS, _ALL_STEPS, _SMALLEST_BATCH = 80, 240, 32
+"""Fewest steps of an epoch and of a training, as on bernett, and the batch below which an epoch has fewer."""
 TRANSFERS = ("frozen", "lora", "full")
 
 
-def suited(size: str, transfer: str = "frozen") -> TrainConfig:
-    """Return the settings of a preset; an encoder that learns takes smaller batches and, trained whole, small steps."""
+def suited(size: str, transfer: str = "frozen", pairs: int | None = None) -> TrainConfig:
+    """Return the settings of a preset for `pairs` training pairs (none: as many as it was chosen on).
+
+    A small table is learned in smaller batches and, if need be, more epochs (`benchmarks/small_tables.py`). An encoder
+    that learns takes smaller batches and, trained whole, small steps.
+    """
     config = SETTINGS[size]
-    if transfer == "frozen":
+    if transfer != "frozen":
+        batch = min(config.batch_size, 128)
+        rate = config.learning_rate / (10 if transfer == "full" else 1)
+        config = replace(config, batch_size=batch, micro_batch=batch, learning_rate=rate)
+    if pairs is None:
         return config
-    batch = min(config.batch_size, 128)
-    rate = config.learning_rate / (10 if transfer == "full" else 1)
-    return replace(config, batch_size=batch, micro_batch=batch, learning_rate=rate)
+    wanted = 2 ** round(math.log2(max(pairs, 1) / _EPOCH_STEPS))
+    batch = min(config.batch_size, max(_SMALLEST_BATCH, wanted))
+    steps = -(-pairs // batch)
+    return replace(config, batch_size=batch, epochs=max(config.epochs, -(-_ALL_STEPS // max(steps, 1))))
 
 
 class TrainResult(NamedTuple):
@@ -127,13 +138,11 @@ def train_classifier(
         read_state(state_path, config, identity)
     if progress:
         total, trained = parameter_counts(model)
-        tqdm.write(f"{trained:,} of {total:,} parameters train.")
-        steps = config.epochs * -(-len(train) // config.batch_size)
-        if steps < _FEW_STEPS:
-            tqdm.write(
-                f"{len(train):,} pairs in batches of {config.batch_size:,} make {steps} steps in {config.epochs} "
-                "epochs, too few to learn much: take smaller batches and more epochs."
-            )
+        steps = -(-len(train) // config.batch_size)
+        tqdm.write(
+            f"{trained:,} of {total:,} parameters train, for at most {config.epochs} epochs of {steps:,} steps of "
+            f"{min(config.batch_size, len(train)):,} pairs."
+        )
     table, cache = None, folder and folder / "tokens.safetensors"
     if not any(p.requires_grad for p in model.encoder.parameters()):
         proteins = [*train.proteins, *validation.proteins]
@@ -186,7 +195,7 @@ def train_checkpoint(
     """
     seed = config.seed if config else 0
     model = team().place(_build(size, transfer, encoder, store, train, seed))
-    config = config or suited(size, transfer)
+    config = config or suited(size, transfer, len(train))
     encoded_by = encoder and {"file": Path(encoder).name, "fingerprint": encoder_fingerprint(model.encoder)}
     result = train_classifier(model, store, train, validation, config, out=out, callbacks=callbacks, progress=progress)
     about = {

@@ -14,17 +14,20 @@ from ppi_lib.checkpoint import create_ppi_classifier, load_checkpoint, save_enco
 from ppi_lib.embed import embed_proteins
 from ppi_lib.encoder import PRESETS
 from ppi_lib.errors import InputError
+from ppi_lib.loop import StopTraining
 from ppi_lib.pair_task import PairTask
 from ppi_lib.plain import PairDataset, collate_fn_v5, train_epoch, validate_epoch
 from ppi_lib.predict import predict_pairs
 from ppi_lib.pretrain import pretrain_encoder
 from ppi_lib.proteins import Pairs, Proteins
 from ppi_lib.train import (
+    SETTINGS,
     TRANSFERS,
     TrainConfig,
     find_or_train,
     parameter_counts,
     standardise_input,
+    suited,
     train_checkpoint,
     train_classifier,
 )
@@ -308,16 +311,39 @@ def test_it_says_how_many_parameters_train(tiny, store, pair_sets, capsys):
     model = create_ppi_classifier(config=tiny, freeze_encoder=False, use_lora=True)
     train_classifier(model, store, *pair_sets, dataclasses.replace(CONFIG, epochs=1))
     total, trained = parameter_counts(model)
-    assert f"{trained:,} of {total:,} parameters train." in capsys.readouterr().out
+    assert f"{trained:,} of {total:,} parameters train, for at most 1 epochs of " in capsys.readouterr().out
 
 
-def test_it_says_when_there_are_few_steps(tiny, store, pair_sets, capsys, monkeypatch):
-    model = create_ppi_classifier(config=tiny)
-    steps = -(-len(pair_sets[0]) // CONFIG.batch_size)
-    for few in (steps + 1, steps):
-        monkeypatch.setattr("ppi_lib.train._FEW_STEPS", few)
-        train_classifier(model, store, *pair_sets, dataclasses.replace(CONFIG, epochs=1))
-        assert ("too few to learn much" in capsys.readouterr().out) == (few > steps)
+@pytest.mark.parametrize(
+    ("size", "transfer", "pairs", "batch", "epochs"),
+    [
+        ("v5", "frozen", None, 2048, 3),
+        ("v5", "frozen", 163_192, 2048, 3),  # bernett's, on which the settings were chosen
+        ("v5", "frozen", 8_000, 128, 4),
+        ("v5", "frozen", 2_000, 32, 4),
+        ("v5", "frozen", 500, 32, 15),
+        ("v5", "lora", 163_192, 128, 3),
+        ("v5", "full", 500, 32, 15),
+        ("v3", "frozen", 12_000, 128, 15),  # demo's
+        ("v3", "frozen", 40, 32, 120),
+    ],
+)
+def test_a_small_table_is_learned_in_as_many_steps(size, transfer, pairs, batch, epochs):
+    config = suited(size, transfer, pairs)
+    assert (config.batch_size, config.epochs) == (batch, epochs)
+    assert config.learning_rate == SETTINGS[size].learning_rate / (10 if transfer == "full" else 1)
+    assert pairs is None or config.epochs * -(-pairs // config.batch_size) >= 240
+
+
+def test_a_training_without_settings_takes_those_that_suit_its_pairs(store, pair_sets, tmp_path):
+    def stop(progress):
+        if progress.history:
+            raise StopTraining
+
+    checkpoint, _ = train_checkpoint(store, *pair_sets, size="v3", out=tmp_path, callbacks=[stop])
+    expected = suited("v3", "frozen", len(pair_sets[0]))
+    assert checkpoint.provenance["training"] == vars(expected)
+    assert expected.batch_size < SETTINGS["v3"].batch_size
 
 
 def pairs(*labels) -> Pairs:

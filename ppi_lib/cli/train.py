@@ -28,8 +28,8 @@ def train(
     device: Device = "auto",
     encoder: Annotated[Path | None, typer.Option(help="Pretrained encoder, as `ppi pretrain` leaves it.")] = None,
     transfer: Annotated[Transfer, typer.Option(help="Freeze it, adapt it (lora), or train it too.")] = Transfer.frozen,
-    epochs: Annotated[int | None, typer.Option(help="Most epochs; default: what suits the size.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Pairs of an optimiser step.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Most epochs; default: what suits size and table.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Pairs of an optimiser step; as epochs.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak of the one-cycle schedule.")] = None,
     seed: Annotated[int, typer.Option(help="Of the split, the weights and the order.")] = 0,
     quiet: Quiet = False,
@@ -47,7 +47,7 @@ def train(
         raise InputError("Give a FASTA file and a table of pairs, or --dataset; see `ppi train --help`.")
     given = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate}
     settings = {name: value for name, value in given.items() if value is not None}
-    config = replace(suited(size.value, transfer.value), seed=seed, **settings)
+    replace(suited(size.value, transfer.value), seed=seed, **settings)  # refuses a bad one before any work
     keep_given_files((proteins, pairs, validation, test), out / "data")
     wanted = None if encoder is None else _check_encoder(encoder, size)
     make_folder(out)
@@ -61,6 +61,7 @@ def train(
             data = load_files(proteins, pairs, validation_path=validation, test_path=test, seed=seed)
         say_notes(data.notes)
         embedded = embed_proteins(data.proteins, place, **options)
+    config = replace(suited(size.value, transfer.value, len(data.train)), seed=seed, **settings)
     _train(data, embedded, out, quiet, size=size.value, transfer=transfer.value, encoder=encoder, config=config)
     if team().main:
         evaluate_run(out, data, quiet, baselines=False, store=place)
