@@ -60,7 +60,7 @@ SETTINGS = {
 }
 """What suits each preset: `v5` chosen on the validation split of bernett, `v3` on that of demo."""
 _EPOCH_STEPS, _ALL_STEPS, _SMALLEST_BATCH = 80, 240, 32
-"""Fewest steps of an epoch and of a training, as on bernett, and the batch below which an epoch has fewer."""
+"""About the steps of an epoch, and the fewest of a training, as on bernett; the smallest batch that is chosen."""
 TRANSFERS = ("frozen", "lora", "full")
 
 
