@@ -48,9 +48,14 @@ def _download(name: str, address: str, path: Path, digest: str) -> None:
         pooch.retrieve(address, known, path.name, path.parent, downloader=downloader)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{name}: {address} couldn't be downloaded to {path.parent} ({error}). Put the file there by hand, or set "
-            f"PPI_DATA_HOME to a folder that has it as {name}/{path.name}."
-        ) from error
+            f"{name}: {address} couldn't be downloaded to {path.parent} ({_reason(error)}). Put the file there by "
+            f"hand, or set PPI_DATA_HOME to a folder that has it as {name}/{path.name}."
+        ) from None  # what was wrong is said; below it lie ten frames of other libraries
+
+
+def _reason(error: Exception) -> object:
+    """Return what went wrong; requests wraps it in urllib3's account of its trials, which repeats the address."""
+    return getattr(error.args[0] if error.args else None, "reason", None) or error
 
 
 class _Resuming:
