@@ -9,7 +9,7 @@ The choice worth knowing: most of a patch is noise that nobody can predict. Patc
 units (mean 0, deviation 1 over the training proteins), and `target_weight` says how much each channel counts; it
 sums to one, so that the training mean as the answer has a loss of about 1. Two more things are asked of the tokens, for
 pairs are told by them: that each keeps its own patch (`visible_weight` of the loss), and that their mean tells what
-their patches are like together (`summary_weight`).
+all patches of the protein are like together, the hidden ones too (`summary_weight`).
 
 Shape letters: B proteins, P patches, V visible patches, T = V + 1 tokens (CLS in front), E embedding width, D encoder
 width, W decoder width.
@@ -169,11 +169,11 @@ class MaskedAutoencoder(nn.Module):
 
         For each of them that many times two errors of its protein are added. With `visible_weight` the mean error of
         the visible patches; there a channel counts by its variance, so that tokens keep what is loud in their own
-        patch. With `summary_weight` the error of what the mean visible token tells of them (`summarise_patches`), each
-        number alike.
+        patch. With `summary_weight` the error of what the mean visible token tells of all patches of the protein
+        (`summarise_patches`), each number alike.
         """
         visible, columns, tokens, rebuilt = self._rebuild(values, lengths, masked)
-        hidden = masked.sum(dim=1)
+        hidden, real = masked.sum(dim=1), visible | masked
         with torch.autocast(values.device.type, enabled=False):  # the model's precision, not that of its error
             target = self.target(values)
             error = (rebuilt.float() - target).square()
@@ -182,6 +182,6 @@ class MaskedAutoencoder(nn.Module):
                 seen = (error @ self.visible_channel_weight * visible).sum(dim=1) / visible.sum(dim=1)
                 total = total + visible_weight * (hidden * seen).sum()
             if summary_weight:
-                told = self.summary(columns.mean(tokens[:, 1:].float())) - summarise_patches(target, visible)
+                told = self.summary(columns.mean(tokens[:, 1:].float())) - summarise_patches(target, real)
                 total = total + summary_weight * (hidden * told.clamp(-_FURTHEST, _FURTHEST).square().mean(dim=1)).sum()
         return total

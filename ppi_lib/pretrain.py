@@ -3,9 +3,9 @@
 It is trained as a masked autoencoder (`masked.py`): it reads some patches of a protein, and from their tokens the
 hidden ones are rebuilt, weighted by how much of a channel can be told from its neighbours (`Channels.predictable`).
 The visible ones are rebuilt as well, so that a token keeps its own patch: without it a frozen encoder served the pairs
-of bernett's validation split far worse. And the mean visible token learns to tell what the visible patches are like
-together, so that a mean token serves a linear model. `rebuild.py` says how well hidden patches are rebuilt, beside what
-is trivially possible.
+of bernett's validation split far worse. And the mean visible token learns to tell what all patches of the protein are
+like together, the hidden ones too, so that a mean token serves a linear model. `rebuild.py` says how well hidden
+patches are rebuilt, beside what is trivially possible.
 
 Shape letters: E embedding width.
 """
@@ -46,8 +46,8 @@ class PretrainConfig(LoopConfig):
     """Share of a protein's patches that are hidden, above 0 and below 1; at least one is hidden and one is seen."""
     visible_weight: float = 1.0
     """How much rebuilding a visible patch counts beside a hidden one; at 0 tokens may forget their own patch."""
-    summary_weight: float = 10.0
-    """How much it counts beside a hidden patch what the mean visible token tells of the visible patches."""
+    summary_weight: float = 30.0
+    """How much it counts beside a hidden patch what the mean visible token tells of all patches of the protein."""
     batch_size: int = 64
     """Proteins of one optimiser step; those of like length go together."""
     micro_batch: int = 64

@@ -197,10 +197,10 @@ def summaries_told(autoencoder, values, lengths, masked) -> torch.Tensor:
     """The error of what the mean visible token tells, protein by protein, as its definition has it."""
     errors = []
     for row, hidden, length in zip(values, masked, lengths, strict=True):
-        seen = (torch.arange(len(row)) < -(-length // 32)) & ~hidden
-        columns = visible_columns(seen[None])
+        count = -(-length // 32)
+        columns = visible_columns(((torch.arange(len(row)) < count) & ~hidden)[None])
         tokens = autoencoder.encode_visible(row[None], length[None], columns)[0, 1:].float()
-        patches = autoencoder.target(row[seen])
+        patches = autoencoder.target(row[:count])
         truth = [patches.mean(dim=0), patches.std(dim=0, correction=0), patches.max(dim=0)[0], patches.min(dim=0)[0]]
         with torch.autocast("cpu", enabled=False):
             told = autoencoder.summary(tokens.mean(dim=0))
@@ -208,7 +208,7 @@ def summaries_told(autoencoder, values, lengths, masked) -> torch.Tensor:
     return torch.stack(errors)
 
 
-def test_the_mean_token_tells_what_the_visible_patches_are_like(autoencoder):
+def test_the_mean_visible_token_tells_what_all_patches_are_like(autoencoder):
     values, lengths, masked = batch(6, 4)
     values[0, 0, 0] += 50  # further than counts
     masked[0, 0] = False

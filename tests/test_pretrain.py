@@ -89,11 +89,11 @@ def test_the_mean_token_learns_what_patches_are_like_together(waves):
     model = pretrain_encoder(encoder(), waves, waves.ids[:140], waves.ids[140:], config=config).autoencoder
     table = PatchTable(waves, waves.ids[140:])
     values, lengths, masked = table.gather(torch.arange(20), draw_masks(table.counts, 0.5, 1, 0))
-    visible = (torch.arange(values.shape[1]) < table.counts[:, None]) & ~masked
-    columns = visible_columns(visible)
+    real = torch.arange(values.shape[1]) < table.counts[:, None]
+    columns = visible_columns(real & ~masked)
     with torch.no_grad():
         told = model.summary(columns.mean(model.encode_visible(values, lengths, columns)[:, 1:]))
-    truth = summarise_patches(model.target(values), visible)
+    truth = summarise_patches(model.target(values), real)
     constant = (truth - truth.mean(dim=0)).square().mean()
     assert (told - truth).square().mean() < 0.8 * constant
 

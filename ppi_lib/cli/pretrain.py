@@ -26,7 +26,7 @@ def pretrain(
     mask_ratio: Annotated[float | None, typer.Option(help="Share of a protein's patches that are hidden.")] = None,
     visible_weight: Annotated[float | None, typer.Option(help="How much rebuilding the others counts.")] = None,
     summary_weight: Annotated[
-        float | None, typer.Option(help="How much what the mean token tells of them counts.")
+        float | None, typer.Option(help="How much what the mean token tells of all patches counts.")
     ] = None,
     gradient_checkpointing: Annotated[
         bool, typer.Option("--gradient-checkpointing", help="Less memory for more time.")
