@@ -14,7 +14,6 @@ Writes benchmarks/results/bernett.json, figures/result.svg and .csv, and prints 
 import argparse
 import json
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -24,15 +23,12 @@ from training import cpu_name
 
 from ppi_lib.assess import score_model
 from ppi_lib.baselines import run_baselines
-from ppi_lib.checkpoint import load_checkpoint
 from ppi_lib.datasets import Dataset, load_dataset
-from ppi_lib.degree import count_partners
 from ppi_lib.embed import embed_proteins
 from ppi_lib.evaluate import best_threshold, bootstrap_difference, bootstrap_intervals, describe_difference
 from ppi_lib.figures import plot_comparison, save_figure
 from ppi_lib.pretrain import SETTINGS as PRETRAINING
 from ppi_lib.pretrain import pretrain_checkpoint
-from ppi_lib.probe import mean_tokens, probe_pairs, probe_property
 from ppi_lib.profile import GROUPS
 from ppi_lib.report import INTERVALS, Scored, across_seeds, comparison, evaluate_scored, format_table
 from ppi_lib.selective import risk_coverage
@@ -129,24 +125,6 @@ def join_seeds(scored: dict, way: str, seeds: int) -> Scored:
     return Scored(f"v5, {WAYS[way]}, mean of {seeds}", "ours", *means)
 
 
-def probe(store: PatchStore, data: Dataset, out: Path, seeds: int) -> list[dict]:
-    """Return what linear models on mean tokens find on validation proteins, of random and of pretrained encoders.
-
-    Which pairs interact (AUROC), and how many positive partners a protein has among the pairs of its split (log of one
-    more: rank correlation, share of the variance).
-    """
-    proteins = [*data.train.proteins, *data.validation.proteins]
-    rows = []
-    for way, seed in product(WAYS, range(seeds)):
-        tokens = mean_tokens(load_checkpoint(out / f"{way}-{seed}").model, store, proteins, progress=False)
-        auroc = probe_pairs(tokens, data.train, data.validation)
-        counts = (np.log1p(count_partners(pairs).positives).to_dict() for pairs in (data.train, data.validation))
-        partners = probe_property(tokens, *counts)
-        row = {"encoder": way, "seed": seed, "pairs_auroc": auroc}
-        rows.append(row | {f"partners_{name}": value for name, value in partners._asdict().items()})
-    return rows
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--dataset", default="bernett")
@@ -191,7 +169,6 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "trainings": about,
-        "probe": probe(store, data, out, options.seeds),
         "reconstruction": rebuilt.to_dict("records"),
         "differences": differences,
         "seeds": {

@@ -3,10 +3,10 @@
 To compare encoders (random and pretrained): no network is trained, scikit-learn fits a ridge or a logistic
 regression on frozen tokens. A difference below that of two random seeds means nothing.
 
-Shape letters: N proteins, D model width.
+Shape letters: B pairs, N proteins, D model width.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,8 @@ import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import r2_score, roc_auc_score
-from sklearn.pipeline import make_pipeline
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from ppi_lib.baselines import pair_features
@@ -25,11 +26,20 @@ from ppi_lib.store import PatchStore
 from ppi_lib.tokens import encode_proteins
 
 
+class PairProbe(NamedTuple):
+    auroc: float
+    """Of the validation pairs."""
+    probabilities: np.ndarray
+    """Theirs, `(B,)`."""
+
+
 class PropertyProbe(NamedTuple):
     r2: float
-    """Share of the variance explained on the validation proteins; negative if their mean would do better."""
+    """Share of the variance explained on proteins that were not fitted; negative if their mean would do better."""
     spearman: float
     """Rank correlation with the true values, -1 to 1."""
+    predicted: np.ndarray
+    """What is said of each of these proteins, `(N,)`."""
 
 
 def mean_tokens(
@@ -51,8 +61,10 @@ def _take(tokens: pd.DataFrame, proteins: Iterable[str]) -> np.ndarray:
     return tokens.to_numpy()[rows]
 
 
-def probe_pairs(tokens: pd.DataFrame, train: Pairs, validation: Pairs, *, most: int = 40_000, seed: int = 0) -> float:
-    """Return the validation AUROC of a logistic regression on sum, |difference| and product of mean tokens.
+def probe_pairs(
+    tokens: pd.DataFrame, train: Pairs, validation: Pairs, *, most: int = 40_000, seed: int = 0
+) -> PairProbe:
+    """Fit a logistic regression on sum, |difference| and product of mean tokens, and say how it does on validation.
 
     It is fitted on `most` of the training pairs, drawn with `seed`.
     """
@@ -66,7 +78,17 @@ def probe_pairs(tokens: pd.DataFrame, train: Pairs, validation: Pairs, *, most: 
 
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1e-4, max_iter=200))
     model.fit(features(train), train.labels)
-    return float(roc_auc_score(validation.labels, model.decision_function(features(validation))))
+    probabilities = model.predict_proba(features(validation))[:, 1]
+    return PairProbe(float(roc_auc_score(validation.labels, probabilities)), probabilities)
+
+
+def _ridge() -> Pipeline:
+    return make_pipeline(StandardScaler(), RidgeCV(alphas=np.logspace(0, 5, 11)))
+
+
+def _property_probe(truth: np.ndarray, found: np.ndarray) -> PropertyProbe:
+    spearman = np.corrcoef(pd.Series(truth).rank(), pd.Series(found).rank())[0, 1]
+    return PropertyProbe(float(r2_score(truth, found)), float(spearman), found)
 
 
 def probe_property(tokens: pd.DataFrame, train: Mapping[str, float], validation: Mapping[str, float]) -> PropertyProbe:
@@ -78,8 +100,30 @@ def probe_property(tokens: pd.DataFrame, train: Mapping[str, float], validation:
         raise InputError(
             f"train has {len(train)} proteins, validation {len(validation)}; expected two or more in each."
         )
-    model = make_pipeline(StandardScaler(), RidgeCV(alphas=np.logspace(0, 5, 11)))
-    model.fit(_take(tokens, train), np.array(list(train.values())))
-    truth, found = np.array(list(validation.values())), model.predict(_take(tokens, validation))
-    spearman = np.corrcoef(pd.Series(truth).rank(), pd.Series(found).rank())[0, 1]
-    return PropertyProbe(float(r2_score(truth, found)), float(spearman))
+    model = _ridge().fit(_take(tokens, train), np.array(list(train.values())))
+    return _property_probe(np.array(list(validation.values())), model.predict(_take(tokens, validation)))
+
+
+def cross_probe_property(
+    tokens: pd.DataFrame,
+    values: Mapping[str, float],
+    groups: Mapping[str, Hashable],
+    *,
+    folds: int = 5,
+    seed: int = 0,
+) -> PropertyProbe:
+    """Do as `probe_property` with one set of proteins: what is said of a part of them comes from a fit on the others.
+
+    Proteins of one of `groups`, such as a cluster of relatives (`homology.cluster_proteins`), are in one part.
+    """
+    lacking = [protein for protein in values if protein not in groups]
+    if lacking:
+        raise InputError(f"groups lack {len(lacking)} proteins, e.g. {lacking[0]}; expected a group for each.")
+    of = pd.factorize(np.array([groups[protein] for protein in values], dtype=object))[0]
+    if not 2 <= folds <= len(set(of)):
+        raise InputError(
+            f"folds is {folds} and there are {len(set(of))} groups; expected 2 or more folds, and as many groups."
+        )
+    split = GroupKFold(folds, shuffle=True, random_state=seed)
+    truth = np.array(list(values.values()))
+    return _property_probe(truth, cross_val_predict(_ridge(), _take(tokens, values), truth, groups=of, cv=split))
