@@ -4,8 +4,8 @@ Two questions, with the encoders that `benchmarks/bernett.py` left. Which pairs 
 and how many positive partners a protein has (the log of one more): asked of bernett's validation proteins after its
 training proteins, and in yeast, of which pretraining saw nothing, of each fifth of the proteins after the others,
 relatives (40% identity over half of the shorter one) together. Beside the values of each seed stand the differences,
-pretrained less random, with 95% intervals: for pairs, of the AUROC of the seeds' mean probability, and proteins are
-drawn; for partners, of the seeds' mean rank correlation, and whole clusters of relatives are drawn.
+pretrained less random, with 95% intervals: for pairs, of the seeds' mean AUROC, and proteins are drawn; for partners,
+of the seeds' mean rank correlation, and whole clusters of relatives are drawn.
 
     python benchmarks/bernett.py --out runs/bernett_table
     python benchmarks/probing.py runs/bernett_table
@@ -98,8 +98,8 @@ def property_difference(task: Task, ways: Sequence[Sequence[PropertyProbe]], dra
 
 
 def pair_difference(pairs: Pairs, ways: Sequence[Sequence[PairProbe]], draws: int) -> tuple[float, float, float]:
-    """Return the AUROC of the second way's mean probability less that of the first, and its interval over proteins."""
-    first, second = (np.mean([one.probabilities for one in way], axis=0) for way in ways)
+    """Return the mean AUROC of the second way less that of the first, and its interval over proteins."""
+    first, second = ([one.probabilities for one in way] for way in ways)
     gain = bootstrap_difference(pairs.labels, second, first, pairs.a, pairs.b, draws=draws)["auroc"]
     return gain.value, gain.low, gain.high
 

@@ -4,7 +4,7 @@ A pair is called positive when its probability is at least the threshold. Interv
 `resample` says how and why. The calibration error is biased upwards in every draw, so its interval can lie
 above its value. What holds for parts of the pairs is in `strata`, what holds if some are left undecided in `selective`.
 
-Shape letters: B pairs, N proteins, S draws.
+Shape letters: B pairs, N proteins, S draws, K predictors.
 """
 
 from typing import NamedTuple
@@ -208,16 +208,21 @@ def bootstrap_intervals(
 def bootstrap_difference(
     labels, probabilities_1, probabilities_2, proteins_a, proteins_b, *, draws=1000, seed=0, level=0.95
 ) -> dict[str, Interval]:
-    """Return the intervals of the metrics that rank, of 1 minus those of 2, both on the same draws."""
-    _check_bootstrap(draws, level)
-    (y, p1), (_, p2) = check_scores(labels, probabilities_1), check_scores(labels, probabilities_2)
-    first, second, proteins = _number_proteins(proteins_a, proteins_b, len(y))
-    first, second, y, *both = _sort_pairs(first, second, y, p1, p2)
-    rankings = [rank_pairs(y, p, first, second) for p in both]
+    """Return the intervals of the metrics that rank, of 1 minus those of 2, both on the same draws.
 
-    def difference(one_weights, two_weights):
-        one, two = map(rank_metrics, rankings, (one_weights, two_weights))
-        return {name: one[name] - two[name] for name in one}
+    Either may be several predictors' `(K, B)`, such as those of K seeds: then it is the mean of their metrics.
+    """
+    _check_bootstrap(draws, level)
+    sides = [[check_scores(labels, one) for one in np.atleast_2d(p)] for p in (probabilities_1, probabilities_2)]
+    shares = [sign / len(side) for sign, side in zip((1, -1), sides, strict=True) for _ in side]
+    y = sides[0][0][0]
+    first, second, proteins = _number_proteins(proteins_a, proteins_b, len(y))
+    first, second, y, *scores = _sort_pairs(first, second, y, *(p for side in sides for _, p in side))
+    rankings = [rank_pairs(y, p, first, second) for p in scores]
+
+    def difference(*weights):
+        found = list(map(rank_metrics, rankings, weights))
+        return {name: sum(share * one[name] for share, one in zip(shares, found, strict=True)) for name in found[0]}
 
     counted = draw_counts(proteins, len(y), draws, seed)
     rows = [difference(*(pair_weights(ranking, counts) for ranking in rankings)) for counts in counted]

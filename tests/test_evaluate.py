@@ -223,6 +223,22 @@ def test_no_difference_to_itself_and_a_sign(scored):
     assert better["auroc"].value == pytest.approx(1 - sk.roc_auc_score(labels, probabilities))
 
 
+def test_the_difference_of_several_predictors_is_that_of_their_mean_metric(scored):
+    labels, probabilities, a, b = scored
+    other = np.random.default_rng(1).permutation(probabilities)
+    one, two = (
+        bootstrap_difference(labels, p, 1 - probabilities, a, b, draws=50)["auroc"] for p in (probabilities, other)
+    )
+    both = bootstrap_difference(labels, [probabilities, other], 1 - probabilities, a, b, draws=50)["auroc"]
+    assert both.value == pytest.approx((one.value + two.value) / 2)
+    assert both.low < both.value < both.high
+    repeated = bootstrap_difference(labels, [other] * 3, [1 - probabilities] * 2, a, b, draws=50)["auroc"]
+    assert repeated == pytest.approx(two)
+    turned = bootstrap_difference(labels, 1 - probabilities, [probabilities, other], a, b, draws=50)["auroc"]
+    assert turned.value == pytest.approx(-both.value)
+    assert turned.low == pytest.approx(-both.high, abs=0.02)
+
+
 def test_thinned_curves_stay_where_they_were():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, 20_000).astype(float)
