@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 import torch
 from bernett import WAYS
+from scipy.stats import spearmanr
 from tqdm.auto import tqdm
 from training import cpu_name
 
@@ -80,10 +81,6 @@ def probe_encoder(model, human: Task, yeast: Task) -> Probes:
     )
 
 
-def spearman(one: np.ndarray, other: np.ndarray) -> float:
-    return np.corrcoef(pd.Series(one).rank(), pd.Series(other).rank())[0, 1]
-
-
 def property_difference(task: Task, ways: Sequence[Sequence[PropertyProbe]], draws: int) -> tuple[float, float, float]:
     """Return the mean rank correlation of the second way less that of the first, and its interval over clusters."""
     values = task.partners[-1]
@@ -92,7 +89,9 @@ def property_difference(task: Task, ways: Sequence[Sequence[PropertyProbe]], dra
     for draw in tqdm(range(draws + 1), desc="draw"):
         often = np.bincount(rng.integers(0, number, number), minlength=number)[of] if draw else np.ones(len(of), int)
         rows = np.repeat(np.arange(len(of)), often)
-        first, second = (np.mean([spearman(truth[rows], one.predicted[rows]) for one in way]) for way in ways)
+        first, second = (
+            np.mean([spearmanr(truth[rows], one.predicted[rows]).statistic for one in way]) for way in ways
+        )
         found.append(second - first)
     return found[0], *np.quantile(found[1:], [0.025, 0.975])
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import spearmanr
 from sklearn.linear_model import LogisticRegression, RidgeCV
 from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
@@ -87,8 +88,7 @@ def _ridge() -> Pipeline:
 
 
 def _property_probe(truth: np.ndarray, found: np.ndarray) -> PropertyProbe:
-    spearman = np.corrcoef(pd.Series(truth).rank(), pd.Series(found).rank())[0, 1]
-    return PropertyProbe(float(r2_score(truth, found)), float(spearman), found)
+    return PropertyProbe(float(r2_score(truth, found)), float(spearmanr(truth, found).statistic), found)
 
 
 def probe_property(tokens: pd.DataFrame, train: Mapping[str, float], validation: Mapping[str, float]) -> PropertyProbe:
